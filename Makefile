@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# What people type. `make help` lists it.
+
+MAKEFLAGS += --no-print-directory
+KDIR ?= /lib/modules/$(shell uname -r)/build
+MO ?= $(CURDIR)/build/host
+
+.PHONY: all help modules module install demo test check shell cache clean distclean
+all: help
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@echo
+	@echo '  KERNEL=stock|next|um|RELEASE  which kernels (make test, make shell)'
+	@echo '  CASE=name                     which cases (make test)'
+
+modules: ## the module for the kernel tree KDIR (default: the running kernel's)
+	@scripts/check-kdir "$(KDIR)" $(if $(filter um,$(ARCH)),um)
+	@mkdir -p "$(MO)"
+	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" MO="$(abspath $(MO))" CONFIG_IP_VS_LBLC_RS=m modules
+
+module: ## the module for Debian's kernel KERNEL, whose tree is fetched and prepared (default: this one)
+	@scripts/kernel module "$(or $(KERNEL),$(shell uname -r))"
+
+install: ## the module, built by `make modules`, for the running kernel
+	install -D -m 644 "$(MO)/ip_vs_lblc_rs.ko" "/lib/modules/$(shell uname -r)/updates/ip_vs_lblc_rs.ko"
+	depmod
+
+demo: ## watch it balance real HTTP requests on Debian's stock kernel
+	@scripts/demo
+
+test: ## host tests, and every case in the kernels um, stock and next
+	@scripts/test
+
+check: ## rustfmt, clippy, shellcheck and the host tests
+	@scripts/check
+
+shell: ## a shell in a guest with the module
+	@scripts/vm shell $(if $(KERNEL),--kernel $(KERNEL))
+
+cache: ## show what is cached, and where
+	@scripts/cache show
+
+clean: ## remove what was built here
+	rm -rf build
+
+distclean: clean ## remove the cache as well
+	@scripts/cache remove

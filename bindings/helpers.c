@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The only C of the module: static inlines and macros that bindgen cannot bind.
+ * None of them is called on the hit path of schedule().
+ */
+
+#include <linux/module.h>
+
+#include "helpers.h"
+
+MODULE_VERSION(LBLC_RS_VERSION);
+
+/* A macro over a type that differs with PREEMPT_RT; the kernel crate has no _bh lock. */
+void lblc_rs_spin_lock_bh(spinlock_t *lock)
+{
+	spin_lock_bh(lock);
+}
+
+/* As above. */
+void lblc_rs_spin_unlock_bh(spinlock_t *lock)
+{
+	spin_unlock_bh(lock);
+}
+
+/* As above. */
+bool lblc_rs_spin_trylock_bh(spinlock_t *lock)
+{
+	return spin_trylock_bh(lock);
+}
+
+/* Inline of net/ip_vs.h over refcount_t. */
+void lblc_rs_dest_hold(struct ip_vs_dest *dest)
+{
+	ip_vs_dest_hold(dest);
+}
+
+/* Inline of net/ip_vs.h over refcount_t. */
+void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest)
+{
+	ip_vs_dest_put_and_free(dest);
+}
+
+/* Inline; what struct net looks like depends on the configuration. */
+struct netns_ipvs *lblc_rs_net_ipvs(struct net *net)
+{
+	return net_ipvs(net);
+}
+
+/* So that bindgen need not know the hundred types in struct netns_ipvs. */
+int *lblc_rs_expiration(struct netns_ipvs *ipvs)
+{
+	return &ipvs->sysctl_lblc_expiration;
+}

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Inlines and macros of C that Rust cannot call; helpers.c says why for each. */
+#ifndef LBLC_RS_HELPERS_H
+#define LBLC_RS_HELPERS_H
+
+#include <net/ip_vs.h>
+
+void lblc_rs_spin_lock_bh(spinlock_t *lock);
+void lblc_rs_spin_unlock_bh(spinlock_t *lock);
+bool lblc_rs_spin_trylock_bh(spinlock_t *lock);
+void lblc_rs_dest_hold(struct ip_vs_dest *dest);
+void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest);
+struct netns_ipvs *lblc_rs_net_ipvs(struct net *net);
+int *lblc_rs_expiration(struct netns_ipvs *ipvs);
+
+#endif

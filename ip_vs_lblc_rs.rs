@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IPVS: locality-based least-connection scheduling, in Rust.
+//!
+//! New connections to one destination address keep going to the same real server, unless that
+//! server is overloaded while another one is half idle.
+//!
+//! C version of this scheduler:
+//! [`net/netfilter/ipvs/ip_vs_lblc.c`](srctree/net/netfilter/ipvs/ip_vs_lblc.c).
+
+use kernel::prelude::*;
+
+mod bindings;
+mod ipvs;
+mod lblc;
+mod random;
+mod rcu;
+mod timer;
+
+module! {
+    type: Module,
+    name: "ip_vs_lblc_rs",
+    authors: ["The ip_vs_lblc_rs authors"],
+    description: "IPVS locality-based least-connection scheduler, in Rust",
+    license: "GPL",
+}
+
+/// What the loaded module holds. Dropped from top to bottom, which is the only right order: no new
+/// service may bind, then no packet may be in `schedule()`, then no sysctl may be left, and at last
+/// no RCU callback of ours may be pending when our text goes.
+#[pin_data]
+struct Module {
+    #[pin]
+    scheduler: ipvs::Registration<lblc::Lblc>,
+    #[pin]
+    expiration: ipvs::sysctl::Registration,
+    callbacks: rcu::Barrier,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            callbacks: rcu::Barrier,
+            expiration <- ipvs::sysctl::Registration::new(),
+            // A service can bind before we return: this is the last step that can fail.
+            scheduler <- ipvs::Registration::new(module),
+        })
+    }
+}

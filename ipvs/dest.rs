@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A real server of a service.
+//!
+//! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_dest`.
+
+use crate::bindings;
+use core::{
+    ptr::NonNull,
+    sync::atomic::{AtomicI32, Ordering},
+};
+use kernel::types::Opaque;
+
+/// A real server (`struct ip_vs_dest`). The core and other CPUs change it at any time, so every
+/// getter is one atomic or volatile load, for any context.
+#[repr(transparent)]
+pub(crate) struct Dest(Opaque<bindings::ip_vs_dest>);
+
+// SAFETY: Every method reads with atomic or volatile loads, or uses the reference count.
+unsafe impl Sync for Dest {}
+// SAFETY: A server belongs to no thread.
+unsafe impl Send for Dest {}
+
+impl Dest {
+    /// Borrows C's server.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` points to a server that is not freed during `'a`.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *const bindings::ip_vs_dest) -> &'a Self {
+        // SAFETY: `Dest` is a transparent wrapper; the caller promises validity.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// C's name of the server.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::ip_vs_dest {
+        self.0.get()
+    }
+
+    /// Whether both are the same object of the core.
+    #[inline(always)]
+    pub(crate) fn is(&self, other: &Dest) -> bool {
+        core::ptr::eq(self, other)
+    }
+
+    /// Whether the server is in its service's list, and not in the core's trash.
+    /// C: `IP_VS_DEST_CF_AVAILABLE`.
+    #[inline(always)]
+    pub(crate) fn is_available(&self) -> bool {
+        #[cfg(ip_vs_dest_cflags)]
+        {
+            // SAFETY: `&self` keeps the server alive; the read is volatile as others write it.
+            let flags = unsafe { (&raw const (*self.as_ptr()).cflags).read_volatile() };
+            flags & bindings::IP_VS_DEST_CF_AVAILABLE as kernel::ffi::c_ulong != 0
+        }
+        #[cfg(not(ip_vs_dest_cflags))]
+        {
+            self.flags() & bindings::IP_VS_DEST_F_AVAILABLE != 0
+        }
+    }
+
+    /// Configured capacity, in connections; 0 means quiesced: no new connections.
+    #[inline(always)]
+    pub(crate) fn weight(&self) -> i32 {
+        // SAFETY: `&self` keeps the server alive.
+        unsafe { Self::atomic(&raw mut (*self.as_ptr()).weight) }
+    }
+
+    /// The number of connections in an active state.
+    #[inline(always)]
+    pub(crate) fn active(&self) -> i32 {
+        // SAFETY: `&self` keeps the server alive.
+        unsafe { Self::atomic(&raw mut (*self.as_ptr()).activeconns) }
+    }
+
+    /// What the core's load formula counts beside active connections: all connections, or in older
+    /// kernels the inactive ones. C: `ip_vs_dest_conn_overhead()`.
+    #[inline(always)]
+    pub(crate) fn others(&self) -> i32 {
+        #[cfg(ip_vs_dest_totalconns)]
+        // SAFETY: `&self` keeps the server alive.
+        return unsafe { Self::atomic(&raw mut (*self.as_ptr()).totalconns) };
+        #[cfg(not(ip_vs_dest_totalconns))]
+        // SAFETY: As above.
+        return unsafe { Self::atomic(&raw mut (*self.as_ptr()).inactconns) };
+    }
+
+    /// Whether the upper connection threshold was reached. C: `IP_VS_DEST_F_OVERLOAD`.
+    #[inline(always)]
+    pub(crate) fn is_overload(&self) -> bool {
+        self.flags() & bindings::IP_VS_DEST_F_OVERLOAD != 0
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u32 {
+        // SAFETY: `&self` keeps the server alive; the read is volatile, as C's is.
+        unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() }
+    }
+
+    /// C: `atomic_read()`.
+    ///
+    /// # Safety
+    ///
+    /// `counter` must be a live `atomic_t`.
+    #[inline(always)]
+    unsafe fn atomic(counter: *mut bindings::atomic_t) -> i32 {
+        // SAFETY: The caller promises a live counter, which all access atomically.
+        unsafe { AtomicI32::from_ptr(&raw mut (*counter).counter) }.load(Ordering::Relaxed)
+    }
+}
+
+/// A counted reference to a server, which keeps it in memory, in the core's trash if need be.
+///
+/// A server that was published through an object must outlive that object's readers: drop the
+/// reference with the object, after its grace period.
+///
+/// # Invariants
+///
+/// `0` points to a server on which we hold a reference.
+pub(crate) struct DestRef(NonNull<Dest>);
+
+// SAFETY: The reference count is atomic, and a server belongs to no thread.
+unsafe impl Send for DestRef {}
+// SAFETY: As above; `Dest` is `Sync`.
+unsafe impl Sync for DestRef {}
+
+impl From<&Dest> for DestRef {
+    /// Takes a reference. Any context. C: `ip_vs_dest_hold()`.
+    fn from(dest: &Dest) -> Self {
+        // SAFETY: `dest` is alive, so its count is not zero.
+        unsafe { bindings::lblc_rs_dest_hold(dest.as_ptr()) };
+        Self(NonNull::from(dest))
+    }
+}
+
+impl core::ops::Deref for DestRef {
+    type Target = Dest;
+
+    #[inline(always)]
+    fn deref(&self) -> &Dest {
+        // SAFETY: By the type invariants the server is alive as long as `self`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for DestRef {
+    /// Puts the reference and frees the server if it was the last. Any context but hard interrupt.
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants we hold a reference, and give it up here.
+        unsafe { bindings::lblc_rs_dest_put_and_free(self.0.as_ref().as_ptr()) };
+    }
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The addresses of the packet that asks for a new connection.
+//!
+//! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_iphdr`.
+
+use crate::bindings;
+
+/// An IPv6 address, or an IPv4 address followed by zeros, as it stands in the packet (big endian).
+/// The family is known from the service.
+pub(crate) type Address = [u32; 4];
+
+/// The parsed IP header of a packet (`struct ip_vs_iphdr`), valid for one call of `schedule()`.
+pub(crate) struct Header<'a> {
+    inner: &'a bindings::ip_vs_iphdr,
+    ipv6: bool,
+}
+
+impl<'a> Header<'a> {
+    /// Wraps C's header.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` points to a header that C filled in for address family `af` and that nobody changes
+    /// during `'a`.
+    pub(crate) unsafe fn from_raw(ptr: *const bindings::ip_vs_iphdr, af: u16) -> Self {
+        Self {
+            // SAFETY: The caller promises a valid pointer for `'a`.
+            inner: unsafe { &*ptr },
+            ipv6: u32::from(af) == bindings::AF_INET6,
+        }
+    }
+
+    /// Whether this is the header quoted by an ICMP error about a packet *from* the service (with
+    /// `schedule_icmp=1`): source and destination have changed places.
+    /// C: `ip_vs_iph_inverse()`.
+    #[inline(always)]
+    pub(crate) fn is_inverse(&self) -> bool {
+        self.inner.hdr_flags & bindings::IP_VS_HDR_INVERSE as i32 != 0
+    }
+
+    /// The source address.
+    #[inline(always)]
+    pub(crate) fn source(&self) -> Address {
+        self.address(&self.inner.saddr)
+    }
+
+    /// The destination address.
+    #[inline(always)]
+    pub(crate) fn destination(&self) -> Address {
+        self.address(&self.inner.daddr)
+    }
+
+    #[inline(always)]
+    fn address(&self, addr: &bindings::nf_inet_addr) -> Address {
+        let addr = &raw const *addr;
+        if self.ipv6 {
+            // SAFETY: The union is four words, and of an IPv6 header C fills in all of them.
+            unsafe { addr.cast::<Address>().read() }
+        } else {
+            // SAFETY: Of an IPv4 header C fills in the first word, and nothing else.
+            [unsafe { addr.cast::<u32>().read() }, 0, 0, 0]
+        }
+    }
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A virtual service.
+//!
+//! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_service`.
+
+use super::Dest;
+use crate::{bindings, rcu::ReadSide};
+use core::{
+    mem::offset_of,
+    sync::atomic::{AtomicI32, AtomicPtr, Ordering},
+};
+use kernel::{prelude::*, time::Jiffies, types::Opaque};
+
+/// A virtual service (`struct ip_vs_service`), borrowed for the time of one callback.
+#[repr(transparent)]
+pub(crate) struct Service(Opaque<bindings::ip_vs_service>);
+
+impl Service {
+    /// Borrows C's service.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` points to a service, with its `ipvs` set, that is not freed during `'a`.
+    pub(crate) unsafe fn from_raw<'a>(ptr: *const bindings::ip_vs_service) -> &'a Self {
+        // SAFETY: `Service` is a transparent wrapper; the caller promises validity.
+        unsafe { &*ptr.cast() }
+    }
+
+    /// C's name of the service.
+    pub(crate) fn as_ptr(&self) -> *mut bindings::ip_vs_service {
+        self.0.get()
+    }
+
+    /// The listed real servers, the newest first. Takes no lock; sees a server that is added or
+    /// removed meanwhile, or not.
+    #[inline(always)]
+    pub(crate) fn dests<'g>(&'g self, _rcu: ReadSide<'g>) -> Dests<'g> {
+        // SAFETY: `&self` keeps the service, and so its list head, alive.
+        let head = unsafe { &raw mut (*self.as_ptr()).destinations };
+        Dests {
+            head,
+            at: head,
+            _readers: core::marker::PhantomData,
+        }
+    }
+
+    /// `net.ipv4.vs.lblc_expiration` of the service's netns, in jiffies. Any context.
+    pub(crate) fn lblc_expiration(&self) -> Jiffies {
+        // SAFETY: A service points to its netns' `netns_ipvs` from before `init_service()` until it
+        // is freed, and the core frees that later than its services. All access the value atomically.
+        let value = unsafe {
+            AtomicI32::from_ptr(bindings::lblc_rs_expiration((*self.as_ptr()).ipvs))
+                .load(Ordering::Relaxed)
+        };
+        // C's module, beside us, lets a negative value in; there it means "at once".
+        Jiffies::try_from(value).unwrap_or(0)
+    }
+
+    /// Logs `message` with the service's name, rate limited. C: `ip_vs_scheduler_err()`.
+    #[cold]
+    pub(crate) fn error(&self, message: &'static CStr, _rcu: ReadSide<'_>) {
+        // SAFETY: The service is alive, and the caller in a read-side section, in which C looks at
+        // `svc->scheduler`.
+        unsafe { bindings::ip_vs_scheduler_err(self.as_ptr(), message.as_char_ptr()) };
+    }
+}
+
+/// The servers of a service, as a reader sees them. C: `list_for_each_entry_rcu()`.
+///
+/// # Invariants
+///
+/// `head` is a service's `destinations`, and `at` is it, or the `n_list` of a server that was listed
+/// within the read-side critical section `'g`.
+pub(crate) struct Dests<'g> {
+    head: *mut bindings::list_head,
+    at: *mut bindings::list_head,
+    _readers: core::marker::PhantomData<&'g Dest>,
+}
+
+impl<'g> Iterator for Dests<'g> {
+    type Item = &'g Dest;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'g Dest> {
+        // SAFETY: By the type invariants `at` is alive; `list_del_rcu()` leaves `next` as it was.
+        // The pointer is written by others, with release; acquire pairs with that.
+        let next = unsafe { AtomicPtr::from_ptr(&raw mut (*self.at).next) }.load(Ordering::Acquire);
+        if next == self.head {
+            return None;
+        }
+        // INVARIANT: `next` is not the head, so it is in a server that was listed.
+        self.at = next;
+        // SAFETY: As just said; the core frees a server that was listed a grace period later.
+        Some(unsafe { Dest::from_raw(next.byte_sub(offset_of!(bindings::ip_vs_dest, n_list)).cast()) })
+    }
+}

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The algorithm. Knows the IPVS core only through `crate::ipvs`.
+//!
+//! | file | what it says |
+//! |---|---|
+//! | `policy.rs` | which server, and when an entry is stale: pure decisions, tested on the host |
+//! | `hash.rs` | which bucket: pure as well |
+//! | `table.rs` | where each destination address went last |
+//! | `gc.rs` | when stale entries are collected |
+//! | `scheduler.rs` | the scheduler, made of these |
+
+#![deny(unsafe_code)]
+
+mod gc;
+mod hash;
+mod policy;
+mod scheduler;
+mod table;
+
+pub(crate) use scheduler::Lblc;

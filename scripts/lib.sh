@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Sourced by every script here: messages, the cache, and the way into the tool root.
+
+set -euo pipefail
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${XDG_CACHE_HOME:-${HOME:?}/.cache}/ip_vs_lblc_rs
+LOGS=$TOP/build/log
+export LBLC_START=${LBLC_START:-$(date +%s)}
+
+say() { printf '[%4ds] %s\n' $(($(date +%s) - LBLC_START)) "$*" >&2; }
+die() {
+	printf 'error: %s\n' "$*" >&2
+	exit 1
+}
+
+# step NAME COMMAND...: runs a long command with its output in a log, and says how far it is.
+step() {
+	local name=$1 log pid beats=0
+	shift
+	mkdir -p "$LOGS"
+	log=$LOGS/${name//[^A-Za-z0-9.+-]/-}.log
+	say "$name ... (log: ${log#"$PWD"/})"
+	"$@" >"$log" 2>&1 &
+	pid=$!
+	while kill -0 "$pid" 2>/dev/null; do
+		sleep 0.2
+		beats=$((beats + 1))
+		((beats % 150)) || say "$name ... $(wc -l <"$log") lines: $(tail -n 1 "$log" | cut -c1-70)"
+	done
+	if ! wait "$pid"; then
+		tail -n 20 "$log" >&2
+		die "$name failed; the whole log is $log"
+	fi
+}
+
+# cached DIR BUILDER...: makes DIR once, by "BUILDER... TEMPORARY_DIR". An interrupted build leaves
+# nothing that is taken for a whole one, and of two at once the second waits for the first.
+cached() {
+	local dir=$1 lock
+	shift
+	[[ -d $dir ]] && return
+	mkdir -p "$(dirname "$dir")"
+	exec {lock}>"$dir.lock"
+	flock "$lock"
+	if [[ ! -d $dir ]]; then
+		as_root rm -rf "$dir.tmp"
+		mkdir "$dir.tmp"
+		"$@" "$dir.tmp"
+		mv "$dir.tmp" "$dir"
+	fi
+	exec {lock}>&-
+}
+
+# The key of what the named files and words say: twelve digits.
+key() {
+	local what
+	for what; do
+		if [[ -f $what ]]; then cat "$what"; else echo "$what"; fi
+	done | sha256sum | cut -c1-12
+}
+
+# as_root COMMAND...: runs it as root in a mount and a pid namespace of its own; as an ordinary user,
+# as root of a user namespace that has the user's subordinate ids.
+as_root() {
+	local flags=(--mount --pid --fork --kill-child)
+	if [[ $(id -u) != 0 ]]; then
+		flags+=(--user --map-root-user --map-auto)
+	fi
+	if [[ ${LBLC_NAMESPACES:-} != ok ]]; then
+		unshare "${flags[@]}" true 2>/dev/null ||
+			die "this needs root, or an ordinary user with user namespaces and a range in" \
+				"/etc/subuid and /etc/subgid (packages uidmap and util-linux >= 2.38)"
+		export LBLC_NAMESPACES=ok
+	fi
+	unshare "${flags[@]}" "$@"
+}
+
+ROOT=$CACHE/root-$(key "$TOP/scripts/root.packages" "$TOP/scripts/make-root")
+
+# in_root [FROM:TO]... -- COMMAND...: runs it in the Debian tool root, as root, with the checkout at
+# /work (where it also starts) and each FROM mounted at TO.
+in_root() {
+	local binds=()
+	while [[ $1 != -- ]]; do
+		binds+=("$1")
+		shift
+	done
+	shift
+	cached "$ROOT" "$TOP/scripts/make-root"
+	as_root "$TOP/scripts/enter-root" "$ROOT" "$TOP:/work" "${binds[@]}" -- "$@"
+}
