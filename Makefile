@@ -2,7 +2,6 @@
 #
 # What people type. `make help` lists it.
 
-MAKEFLAGS += --no-print-directory
 KDIR ?= /lib/modules/$(shell uname -r)/build
 MO ?= $(CURDIR)/build/host
 
@@ -18,7 +17,7 @@ help: ## what can be made
 modules: ## the module for the kernel tree KDIR (default: the running kernel's)
 	@scripts/check-kdir "$(KDIR)" $(if $(filter um,$(ARCH)),um)
 	@mkdir -p "$(MO)"
-	$(MAKE) -C "$(KDIR)" M="$(CURDIR)" MO="$(abspath $(MO))" CONFIG_IP_VS_LBLC_RS=m modules
+	$(MAKE) --no-print-directory -C "$(KDIR)" M="$(CURDIR)" MO="$(abspath $(MO))" CONFIG_IP_VS_LBLC_RS=m modules
 
 module: ## the module for Debian's kernel KERNEL, whose tree is fetched and prepared (default: this one)
 	@scripts/kernel module "$(or $(KERNEL),$(shell uname -r))"

@@ -77,4 +77,5 @@ impl Timer {
     pub(crate) fn shutdown(&self) {
         // SAFETY: By the type invariants the timer is initialised.
         unsafe { bindings::timer_shutdown_sync(self.inner.get()) };
-    }}
+    }
+}

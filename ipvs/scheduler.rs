@@ -154,8 +154,12 @@ impl<T: Scheduler> VTable<T> {
         let rcu = unsafe { ReadSide::assume() };
         // SAFETY: C holds the service for the packet; the state is dropped a grace period after
         // `svc->scheduler` was cleared, so not before our section ends.
-        let (service, bound) =
-            unsafe { (Service::from_raw(svc), &*(*svc).sched_data.cast::<Bound<T>>()) };
+        let (service, bound) = unsafe {
+            (
+                Service::from_raw(svc),
+                &*(*svc).sched_data.cast::<Bound<T>>(),
+            )
+        };
         // SAFETY: C filled the header in for the service's address family.
         let header = unsafe { Header::from_raw(iph, (*svc).af) };
         bound

@@ -92,6 +92,11 @@ impl<'g> Iterator for Dests<'g> {
         // INVARIANT: `next` is not the head, so it is in a server that was listed.
         self.at = next;
         // SAFETY: As just said; the core frees a server that was listed a grace period later.
-        Some(unsafe { Dest::from_raw(next.byte_sub(offset_of!(bindings::ip_vs_dest, n_list)).cast()) })
+        Some(unsafe {
+            Dest::from_raw(
+                next.byte_sub(offset_of!(bindings::ip_vs_dest, n_list))
+                    .cast(),
+            )
+        })
     }
 }

@@ -25,7 +25,6 @@ use core::{
 };
 use kernel::{
     error::{from_result, to_result},
-    pr_info_once,
     prelude::*,
     sync::global_lock,
     types::Opaque, //
@@ -60,7 +59,7 @@ struct File {
 unsafe impl Send for File {}
 
 struct Files {
-    /// C's module is loaded or about to be: it gets the name.
+    /// C's module is loaded or about to be, or somebody else was first: the name is theirs.
     aside: bool,
     all: KVec<KBox<File>>,
 }
@@ -187,7 +186,9 @@ unsafe extern "C" fn init_net(net: *mut bindings::net) -> c_int {
             file.value().store(DEFAULT, Ordering::Relaxed);
         }
         if file.header.is_null() && !files.aside && cfg!(CONFIG_SYSCTL) {
-            pr_info_once!("net.ipv4.vs.lblc_expiration is another module's; its value is used\n");
+            // Asking for every other netns would only fill the log.
+            files.aside = true;
+            pr_info!("net.ipv4.vs.lblc_expiration is another module's; its value is used\n");
         }
         files.all.push(file, GFP_KERNEL)?;
         Ok(0)

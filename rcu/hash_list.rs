@@ -181,7 +181,9 @@ impl<T: Send + Sync, S> Writer<'_, T, S> {
         let Some(head) = self.buckets.get(bucket) else {
             return;
         };
-        entry.next.store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+        entry
+            .next
+            .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
         // INVARIANT: It came from `into_raw()`. Release: the entry is whole before it is found.
         head.store(KBox::into_raw(entry), Ordering::Release);
     }
@@ -229,11 +231,7 @@ unsafe impl Backend for SpinLockBh {
     type State = bindings::spinlock_t;
     type GuardState = ();
 
-    unsafe fn init(
-        ptr: *mut Self::State,
-        name: *const c_char,
-        key: *mut bindings::lock_class_key,
-    ) {
+    unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
         // SAFETY: The caller promises memory for the lock and static `name` and `key`.
         unsafe { bindings::__spin_lock_init(ptr, name, key) }
     }

@@ -15,23 +15,25 @@ die() {
 	exit 1
 }
 
-# step NAME COMMAND...: runs a long command with its output in a log, and says how far it is.
+# step TITLE COMMAND...: runs a long command with its output in a log, and says how far it is. (A shell
+# function as COMMAND sees these locals, hence their names.)
 step() {
-	local name=$1 log pid beats=0
+	local step_title=$1 step_log step_pid step_beats=0
 	shift
 	mkdir -p "$LOGS"
-	log=$LOGS/${name//[^A-Za-z0-9.+-]/-}.log
-	say "$name ... (log: ${log#"$PWD"/})"
-	"$@" >"$log" 2>&1 &
-	pid=$!
-	while kill -0 "$pid" 2>/dev/null; do
+	step_log=$LOGS/${step_title//[^A-Za-z0-9.+-]/-}.log
+	say "$step_title ... (log: ${step_log#"$PWD"/})"
+	"$@" >"$step_log" 2>&1 &
+	step_pid=$!
+	while kill -0 "$step_pid" 2>/dev/null; do
 		sleep 0.2
-		beats=$((beats + 1))
-		((beats % 150)) || say "$name ... $(wc -l <"$log") lines: $(tail -n 1 "$log" | cut -c1-70)"
+		step_beats=$((step_beats + 1))
+		((step_beats % 150)) ||
+			say "$step_title ... $(wc -l <"$step_log") lines: $(tail -n 1 "$step_log" | cut -c1-70)"
 	done
-	if ! wait "$pid"; then
-		tail -n 20 "$log" >&2
-		die "$name failed; the whole log is $log"
+	if ! wait "$step_pid"; then
+		tail -n 20 "$step_log" >&2
+		die "$step_title failed; the whole log is $step_log"
 	fi
 }
 

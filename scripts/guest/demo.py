@@ -1,0 +1,209 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""make demo: a transparent web cache of four servers behind lblc_rs, on a stock kernel."""
+
+import http.client
+import http.server
+import os
+import random
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from collections import Counter, OrderedDict
+
+sys.path.append(os.path.dirname(__file__) + "/../../tests/selftest")
+from lab import Lab, inside, key, run, wait_until  # noqa: E402
+
+SITES = [key(n) for n in range(1, 65)]
+ROOM = 24  # pages that a cache has room for
+
+
+class Cache(http.server.BaseHTTPRequestHandler):
+    """A web cache: answers for every site, and remembers the last ROOM pages."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        site = self.connection.getsockname()[0].removeprefix("::ffff:")
+        pages = self.server.pages
+        known = site in pages
+        pages[site] = True
+        pages.move_to_end(site)
+        if len(pages) > ROOM:
+            pages.popitem(last=False)
+        body = f"the page of {site}, from {self.server.name}\n".encode()
+        self.send_response(200)
+        self.send_header("X-Server", self.server.name)
+        self.send_header("X-Cache", "HIT" if known else "MISS")
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+class Listener(http.server.ThreadingHTTPServer):
+    """Does not ask a name server, which nobody runs here, for its own name."""
+
+    address_family = socket.AF_INET6
+    server_bind = socketserver.TCPServer.server_bind
+
+
+class Caches:
+    """The real servers: one cache in each namespace."""
+
+    def __init__(self, names):
+        self.all = []
+        for name in names:
+            with inside(name):
+                server = Listener(("::", 80), Cache)
+            server.name, server.pages = name, OrderedDict()
+            self.all.append(server)
+
+    def start(self):
+        for server in self.all:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def forget(self):
+        for server in self.all:
+            server.pages.clear()
+
+
+lab = Lab(serve=Caches)
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def title(text):
+    say(f"\n\x1b[1m{text}\x1b[0m")
+
+
+def show(command):
+    say(f"  director# {command}")
+    done = subprocess.run(command, shell=True, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    for line in done.stdout.splitlines():
+        say(f"    {line}")
+    if done.returncode:
+        sys.exit(f"{command}: failed")
+
+
+def get(site):
+    """One HTTP request from the client: (server, was it in that server's cache?)"""
+    with inside("client"):
+        sock = socket.create_connection((site, 80), timeout=10)
+    connection = http.client.HTTPConnection(site)
+    connection.sock = sock
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return answer.headers["X-Server"], answer.headers["X-Cache"] == "HIT"
+
+
+def ask():
+    return [get(site)[0] for site in SITES]
+
+
+def picture(now, before=None):
+    """64 sites in four lines: each server's number; a dot where nothing moved."""
+    for line in range(0, 64, 16):
+        cells = [now[i][1:] if not before or now[i] != before[i] else "."
+                 for i in range(line, line + 16)]
+        say("      " + " ".join(cells))
+
+
+def what_moved(before, why):
+    now = ask()
+    moved = [i for i in range(64) if now[i] != before[i]]
+    losers = Counter(before[i] for i in moved)
+    say(f"  {why}: {len(moved)} of 64 sites moved"
+        + (" (away from " + ", ".join(f"{name}: {n}" for name, n in sorted(losers.items())) + ")"
+           if moved else ""))
+    if moved:
+        picture(now, before)
+    return now
+
+
+def hold(site, count):
+    """Keeps `count` connections to a site open."""
+    socks = []
+    for _ in range(count):
+        with inside("client"):
+            socks.append(socket.create_connection((site, 80), timeout=10))
+    wait_until(lambda: lab.active() >= count, "connections become active")
+    return socks
+
+
+def hit_ratio(scheduler, requests):
+    run("ipvsadm -C")
+    lab.service(scheduler, {name: 20 for name in lab.names})
+    lab.servers.forget()
+    hits = sum(get(site)[1] for site in requests)
+    return 100 * hits / len(requests)
+
+
+say(f"Linux {os.uname().release}: a client, a director and four web caches, in network namespaces.")
+say("Every request for one of 64 web sites (198.18.0.1 to 198.18.0.64) passes the director, which")
+say("marks it and gives it to one of the caches.")
+
+title("1. A service for marked packets, scheduled by lblc_rs")
+show("ipvsadm -A -f 1 -s lblc_rs")
+for name in lab.names:
+    show(f"ipvsadm -a -f 1 -r {lab.address(name)}:0 -g -w 20")
+show("lsmod | grep -E '^(Module|ip_vs_lblc)'")
+say("  client# curl -si http://198.18.0.1/")
+with inside("client"):
+    for line in run("curl -si http://198.18.0.1/").splitlines():
+        if line.startswith(("HTTP", "X-", "the")):
+            say(f"    {line.strip()}")
+
+title("2. Each site has its server, and keeps it")
+first = ask()
+say("  Round 1: which cache (1 to 4) each of the 64 sites went to:")
+picture(first)
+for round_number in (2, 3):
+    now = ask()
+    moved = sum(a != b for a, b in zip(now, first))
+    say(f"  Round {round_number}: {moved} of 64 sites moved")
+
+title("3. What makes a site move (a dot: it stayed)")
+victim = first[0]
+socks = hold(SITES[0], 21)
+now = what_moved(first, f"{victim} overloaded (21 connections, weight 20)")
+for sock in socks:
+    sock.close()
+wait_until(lambda: lab.active() == 0, "connections become inactive")
+now = what_moved(now, f"{victim} idle again")
+victim = now[1]
+edit = f"ipvsadm -e -f 1 -r {lab.address(victim)}:0 -g -w"
+show(f"{edit} 0")
+now = what_moved(now, f"{victim} quiesced")
+show(f"{edit} 20")
+victim = now[2]
+show(f"ipvsadm -d -f 1 -r {lab.address(victim)}:0")
+show(f"ipvsadm -a -f 1 -r {lab.address(victim)}:0 -g -w 20")
+now = what_moved(now, f"{victim} removed, and back before anybody asked")
+show(f"ipvsadm -d -f 1 -r {lab.address(victim)}:0")
+now = what_moved(now, f"{victim} removed for good")
+
+title("4. How long a site is remembered")
+show("sysctl net.ipv4.vs.lblc_expiration")
+show("sysctl -w net.ipv4.vs.lblc_expiration=3600")
+
+title("5. The point of it all")
+chance = random.Random(4)
+requests = chance.choices(SITES, weights=[1 / (rank + 4) for rank in range(64)], k=500)
+say(f"  The same {len(requests)} requests, popular sites more often; each cache has room for {ROOM} pages:")
+for scheduler in ("lblc_rs", "wlc", "rr"):
+    ratio = hit_ratio(scheduler, requests)
+    say(f"    {scheduler:8} {ratio:5.1f} % from the cache  {'#' * round(ratio / 2)}")
+
+lab.clear()
+show("rmmod ip_vs_lblc_rs")

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What C's `ip_vs_lblc.c` does, in its own two walks and three conditions, as the measure of
+//! `policy::choose()`. Where C's `int` would overflow, a wider one shows what it means.
+
+use super::policy::Server;
+
+fn overhead(s: &Server) -> i128 {
+    (i128::from(s.active) << 8) + i128::from(s.others)
+}
+
+/// `__ip_vs_lblc_schedule()`: the index of the least loaded server.
+fn least_connection(servers: &[Server]) -> Option<usize> {
+    let mut least = servers.iter().position(|s| !s.overload && s.weight > 0)?;
+    for (i, s) in servers.iter().enumerate().skip(least + 1) {
+        if s.overload {
+            continue;
+        }
+        let best = &servers[least];
+        if overhead(best) * i128::from(s.weight) > overhead(s) * i128::from(best.weight) {
+            least = i;
+        }
+    }
+    Some(least)
+}
+
+/// `is_overloaded()`, with the one difference that we want: a server above its upper threshold is no
+/// relief.
+fn is_overloaded(dest: &Server, servers: &[Server]) -> bool {
+    dest.active > dest.weight
+        && servers
+            .iter()
+            .any(|s| !s.overload && i128::from(s.active) * 2 < i128::from(s.weight))
+}
+
+/// `ip_vs_lblc_schedule()`, for an entry whose server is `servers[known]`; with the other difference
+/// that we want: a known server above its upper threshold is left.
+pub(crate) fn schedule(known: Option<usize>, servers: &[Server]) -> Option<usize> {
+    if let Some(i) = known {
+        let dest = &servers[i];
+        if dest.weight > 0 && !dest.overload && !is_overloaded(dest, servers) {
+            return known;
+        }
+    }
+    least_connection(servers)
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The files of `lblc/` that know nothing of the kernel, as they are, for `tests/`.
+
+#![allow(dead_code)]
+
+#[path = "../../../lblc/hash.rs"]
+mod hash;
+#[path = "../../../lblc/policy.rs"]
+mod policy;
+
+#[cfg(test)]
+mod c_oracle;
+#[cfg(test)]
+mod tests;

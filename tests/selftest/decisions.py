@@ -1,0 +1,229 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Each clause of the decision, at its boundaries, and what differs from C on purpose.
+
+The table of BEHAVIOUR: keep the known server if it is available, accepts, and is not overloaded while
+another is half idle; else the least loaded one, of equals the one added last.
+"""
+
+from lab import Lab, key, main, run, socket, struct, sysctl, inside, wait_until
+
+lab = Lab()
+D = key(1)
+
+
+def known_server(weights, **more):
+    """A service whose D is known to live on s1; the other servers are added later, as given."""
+    lab.service(weights={"s1": weights.pop("s1")}, **more)
+    assert lab.ask(D) == "s1"
+    for name, weight in weights.items():
+        lab.ipvs(lab.server("-a", name, weight))
+
+
+def overloaded_needs_more_connections_than_weight():
+    known_server({"s1": 3, "s2": 100})
+    for expected in ("s1",) * 4:  # at 0, 1, 2 and 3 active it is not above 3
+        assert lab.hold(D)[0].server == expected
+    assert lab.ask(D) == "s2", "4 > 3 and s2 is half idle"
+
+
+def overloaded_needs_a_half_idle_server():
+    known_server({"s1": 1, "s2": 4})
+    lab.hold(D, 2)                          # s1: 2 > 1
+    lab.hold(key(2))                        # s2: 1*2 < 4
+    assert lab.counters()["s2"][1] == 1
+    assert lab.ask(D) == "s2"
+    # D is s2's now. Bring it home, and s2 to exactly half: 2*2 < 4 does not hold.
+    lab.clear()
+    known_server({"s1": 1, "s2": 4})
+    lab.hold(key(2))
+    lab.hold(key(2))
+    assert lab.counters()["s2"][1] == 2, lab.counters()
+    lab.hold(D, 2)
+    assert lab.counters()["s1"][1] == 2, lab.counters()
+    assert lab.ask(D) == "s1"
+
+
+def a_server_is_its_own_reason_to_leave_only_if_half_idle():
+    known_server({"s1": 1})
+    lab.hold(D, 3)
+    assert lab.ask(D) == "s1", "nobody else"
+
+
+def an_overloaded_key_moves_and_stays_there():
+    known_server({"s1": 1, "s2": 100})
+    held = lab.hold(D, 2)
+    assert lab.ask(D) == "s2"
+    lab.release(held)
+    assert lab.ask(D) == "s2", "the entry was replaced"
+
+
+def weight_0_quiesces():
+    known_server({"s1": 10, "s2": 10})
+    lab.ipvs(lab.server("-e", "s1", 0))
+    assert lab.ask(D) == "s2"
+    lab.ipvs(lab.server("-e", "s1", 10))
+    assert lab.ask(D) == "s2", "the entry was replaced"
+
+
+def all_weights_0_is_nobody_and_the_entry_stays():
+    known_server({"s1": 10, "s2": 10})
+    lab.ipvs(lab.server("-e", "s1", 0), lab.server("-e", "s2", 0))
+    assert lab.ask(D, timeout=0.3) is None
+    lab.ipvs(lab.server("-e", "s1", 10), lab.server("-e", "s2", 10))
+    assert lab.ask(D) == "s1"
+
+
+def ties_go_to_the_server_added_last():
+    lab.service(weights={"s1": 10, "s2": 10, "s3": 10})
+    assert lab.ask(D) == "s3"
+
+
+def ties_after_a_return_go_to_the_returned_server():
+    lab.service(weights={"s1": 10, "s2": 10, "s3": 10})
+    lab.ipvs(lab.server("-d", "s1"), lab.server("-a", "s1", 10))
+    assert lab.ask(D) == "s1"
+
+
+def a_weight_0_server_is_no_candidate():
+    lab.service(weights={"s1": 10, "s2": 10, "s3": 0})
+    assert lab.ask(D) == "s2"
+
+
+def least_load_counts_inactive_connections_little():
+    lab.service(weights={"s1": 100, "s2": 100})
+    for n in range(2, 8):
+        lab.ask(key(n))                     # three inactive ones each
+    wait_until(lambda: lab.active() == 0, "all closed")
+    counters = lab.counters()
+    assert {counters[name][2] for name in ("s1", "s2")} == {3}, counters
+    server = lab.hold(key(9))[0].server     # one active one: far heavier
+    assert server == "s2"
+    for n in range(10, 13):
+        assert lab.ask(key(n)) == "s1"
+
+
+def server_removed_and_returned_before_its_key_was_asked_for():
+    known_server({"s1": 10, "s2": 10})
+    lab.ipvs(lab.server("-d", "s1"), lab.server("-a", "s1", 10))
+    assert lab.ask(key(2)) == "s2"          # the less loaded one: only the entry speaks for s1
+    assert lab.ask(D) == "s1"
+
+
+def server_returned_after_its_key_was_asked_for():
+    known_server({"s1": 10, "s2": 10})
+    lab.ipvs(lab.server("-d", "s1"))
+    assert lab.ask(D) == "s2"
+    lab.ipvs(lab.server("-a", "s1", 10))
+    assert lab.ask(D) == "s2"
+
+
+def connections_to_a_removed_server_leave_its_weight_alone():
+    known_server({"s1": 2, "s2": 2})
+    lab.ipvs(lab.server("-d", "s1"), lab.server("-d", "s2"))
+    assert lab.ask(D, timeout=0.3) is None
+    lab.ipvs(lab.server("-a", "s2", 2), lab.server("-a", "s1", 2))
+    assert lab.ask(D) == "s1"
+
+
+def threshold(scheduler):
+    """s1, which D has, is above its upper threshold. Where does D go, and is s1 a relief for s2?"""
+    lab.clear()
+    lab.service(scheduler=scheduler, weights={"s1": 100})
+    assert lab.ask(D) == "s1"
+    lab.ipvs(lab.server("-e", "s1", 100, more="-x 2 -y 1"), lab.server("-a", "s2", 100))
+    lab.hold(D, 2)
+    return lab.ask(D)
+
+
+def c_ignores_the_upper_threshold_on_a_hit_and_we_do_not():
+    assert threshold("lblc") == "s1"
+    assert threshold("lblc_rs") == "s2"
+
+
+def relief(scheduler):
+    """s1 is above its threshold but otherwise idle. Is that a reason for D to leave s2?"""
+    lab.clear()
+    lab.service(scheduler=scheduler, weights={"s2": 1})
+    assert lab.ask(D) == "s2"
+    lab.ipvs(lab.server("-a", "s1", 100, more="-x 1 -y 1"), lab.server("-a", "s3", 2))
+    lab.hold(key(2), 1)                     # s3 or s1
+    lab.hold(key(3), 1)                     # the other one: s1 is at its threshold, s3 half full
+    assert {name: count for name, (_, count, _) in lab.counters().items()} == \
+        {"s1": 1, "s2": 0, "s3": 1}, lab.counters()
+    lab.hold(D, 2)
+    assert lab.counters()["s2"][1] == 2
+    return lab.ask(D)
+
+
+def c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not():
+    assert relief("lblc") == "s3"
+    assert relief("lblc_rs") == "s2"
+
+
+def icmp_error(inner_source, inner_destination, port):
+    """An ICMP error from the client about a packet inner_source:port -> inner_destination."""
+    def checksum(data):
+        total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+        total = (total & 0xffff) + (total >> 16)
+        return ~((total & 0xffff) + (total >> 16)) & 0xffff
+
+    inner = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 48, 1, 0, 64, 17, 0,
+                        socket.inet_aton(inner_source), socket.inet_aton(inner_destination))
+    inner = inner[:10] + struct.pack("!H", checksum(inner)) + inner[12:]
+    inner += struct.pack("!HHHH", port, 4000, 28, 0) + bytes(20)
+    body = struct.pack("!BBHI", 3, 1, 0, 0) + inner
+    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    with inside("client"):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    with sock:
+        sock.sendto(body, (inner_source, 0))
+
+
+def embedded_header(scheduler):
+    """With schedule_icmp, an ICMP error about a reply of the service D makes it schedule. Which
+    server did it take, if the key D belongs to s1 and the client's address to nobody?"""
+    lab.clear()
+    lab.service(scheduler=scheduler, weights={"s1": 10})
+    assert lab.send([D]) == ["s1"]
+    lab.ipvs(lab.server("-a", "s2", 10))    # the least loaded one from now on
+    before = lab.table_size()
+    icmp_error(D, "10.0.1.2", 80)
+    wait_until(lambda: lab.table_size() > before, "the error was scheduled")
+    with open("/proc/net/ip_vs_conn") as file:
+        line = next(line for line in file if " 0FA0 " in line)
+    return lab.name_of(line.split()[5])
+
+
+def c_takes_the_clients_address_from_an_icmp_error_and_we_do_not():
+    run("nft add rule inet lab marks ip daddr 198.18.0.0/15 icmp type destination-unreachable "
+        "meta mark set 1")
+    sysctl("net/ipv4/vs/schedule_icmp", 1)
+    try:
+        assert embedded_header("lblc") == "s2"
+        assert embedded_header("lblc_rs") == "s1"
+    finally:
+        sysctl("net/ipv4/vs/schedule_icmp", 0)
+
+
+def large_weights_and_many_connections_compare_in_64_bits():
+    lab.service(weights={"s1": 2147483647, "s2": 2147483647})
+    first = lab.hold(D)[0].server
+    other = {"s1": "s2", "s2": "s1"}[first]
+    assert lab.hold(key(2))[0].server == other
+    assert lab.ask(D) == first and lab.ask(key(2)) == other
+
+
+main([overloaded_needs_more_connections_than_weight, overloaded_needs_a_half_idle_server,
+      a_server_is_its_own_reason_to_leave_only_if_half_idle,
+      an_overloaded_key_moves_and_stays_there, weight_0_quiesces,
+      all_weights_0_is_nobody_and_the_entry_stays, ties_go_to_the_server_added_last,
+      ties_after_a_return_go_to_the_returned_server, a_weight_0_server_is_no_candidate,
+      least_load_counts_inactive_connections_little,
+      server_removed_and_returned_before_its_key_was_asked_for,
+      server_returned_after_its_key_was_asked_for,
+      connections_to_a_removed_server_leave_its_weight_alone,
+      c_ignores_the_upper_threshold_on_a_hit_and_we_do_not,
+      c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not,
+      c_takes_the_clients_address_from_an_icmp_error_and_we_do_not,
+      large_weights_and_many_connections_compare_in_64_bits], lab)

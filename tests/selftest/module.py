@@ -1,0 +1,240 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Loading and unloading, alone and beside C's ip_vs_lblc, and the sysctl that both have."""
+
+import os
+import subprocess
+
+from lab import Lab, Traffic, inside, key, main, run, sysctl
+
+lab = Lab()
+EXPIRATION = "net/ipv4/vs/lblc_expiration"
+DAY = "86400"
+
+
+def loaded():
+    with open("/proc/modules") as file:
+        return {line.split()[0] for line in file}
+
+
+def unload_all():
+    for module in ("ip_vs_lblc_rs", "ip_vs_lblc"):
+        if module in loaded():
+            run(f"rmmod {module}")
+
+
+def refused(command):
+    """The complaint of a command that must fail."""
+    done = run(command, check=False)
+    assert done.returncode, f"{command} succeeded"
+    return done.stderr + done.stdout
+
+
+def exists():
+    return os.path.exists("/proc/sys/" + EXPIRATION)
+
+
+def autoload_by_name():
+    unload_all()
+    lab.service()
+    assert "ip_vs_lblc_rs" in loaded() and "ip_vs_lblc" not in loaded()
+
+
+def modinfo_says_what_it_is():
+    info = {line.split(":", 1)[0]: line.split(":", 1)[1].strip()
+            for line in run("modinfo ip_vs_lblc_rs").splitlines()}
+    assert info["license"] == "GPL" and info["depends"] == "ip_vs", info
+    assert info["author"] and info["description"], info
+    with open("/work/VERSION") as file:
+        assert info["version"] == file.read().strip(), info
+
+
+def unloading_is_refused_while_in_use():
+    run("modprobe ip_vs_lblc_rs")
+    lab.service()
+    assert lab.ask(key(1))
+    assert "in use" in refused("rmmod ip_vs_lblc_rs")
+    assert lab.ask(key(1))
+    lab.clear()
+    run("rmmod ip_vs_lblc_rs")
+    assert "ip_vs_lblc_rs" not in loaded()
+
+
+def the_module_goes_and_leaves_nothing():
+    run("modprobe ip_vs_lblc_rs")
+    assert exists()
+    run("rmmod ip_vs_lblc_rs")
+    assert not exists()
+    run("modprobe ip_vs_lblc_rs")
+    assert exists() and sysctl(EXPIRATION) == DAY
+
+
+def twenty_rounds_of_loading_under_traffic():
+    unload_all()
+    with Traffic() as traffic:
+        for _ in range(20):
+            lab.service()
+            assert lab.ask(key(3))
+            run("ipvsadm -C")
+            run("rmmod ip_vs_lblc_rs")
+    assert traffic.served
+
+
+def the_sysctl_is_in_seconds_and_takes_what_c_takes():
+    unload_all()
+    run("modprobe ip_vs_lblc_rs")
+    for value in ("0", "1", "3600", str(DAY)):
+        sysctl(EXPIRATION, value)
+        assert sysctl(EXPIRATION) == value
+
+
+def bad_values_change_nothing(module="ip_vs_lblc_rs", bad=("-1", "-86400", "x", "99999999999", "")):
+    unload_all()
+    run(f"modprobe {module}")
+    sysctl(EXPIRATION, 77)
+    for value in bad:
+        try:
+            sysctl(EXPIRATION, value + "\n")
+        except OSError as error:
+            assert error.errno == 22, (value, error)
+        else:
+            assert value == "", f"{value} was taken"
+        assert sysctl(EXPIRATION) == "77"
+
+
+def c_takes_a_negative_value():
+    unload_all()
+    run("modprobe ip_vs_lblc")
+    sysctl(EXPIRATION, "-1")
+    assert sysctl(EXPIRATION) == "-1"
+
+
+def c_first_then_ours_share_the_value():
+    unload_all()
+    run("modprobe ip_vs_lblc")
+    sysctl(EXPIRATION, 111)
+    run("modprobe ip_vs_lblc_rs")
+    assert sysctl(EXPIRATION) == "111"
+    lab.service("lblc", mark=2)
+    lab.service("lblc_rs", mark=1)
+    assert lab.ask(key(1)) and lab.ask(key(1), port=81)
+    lab.clear()
+    run("rmmod ip_vs_lblc")
+    assert sysctl(EXPIRATION) == "111", "ours takes the file over, with the value"
+    sysctl(EXPIRATION, 222)
+    run("rmmod ip_vs_lblc_rs")
+    assert not exists()
+    run("sysctl -a --pattern vs")
+
+
+def c_first_ours_second_ours_goes_first():
+    unload_all()
+    run("modprobe ip_vs_lblc")
+    sysctl(EXPIRATION, 333)
+    run("modprobe ip_vs_lblc_rs")
+    run("rmmod ip_vs_lblc_rs")
+    assert sysctl(EXPIRATION) == "333"
+    run("rmmod ip_vs_lblc")
+    assert not exists()
+
+
+def ours_first_then_c_keeps_the_value():
+    unload_all()
+    run("modprobe ip_vs_lblc_rs")
+    sysctl(EXPIRATION, 444)
+    run("modprobe ip_vs_lblc")
+    assert sysctl(EXPIRATION) == "444"
+    for service, module in (("lblc", "ip_vs_lblc"), ("lblc_rs", "ip_vs_lblc_rs")):
+        lab.service(service)
+        assert lab.ask(key(1))
+        lab.clear()
+    run("rmmod ip_vs_lblc_rs")
+    assert sysctl(EXPIRATION) == "444"
+    run("rmmod ip_vs_lblc")
+    assert not exists()
+
+
+def ours_first_then_c_c_goes_first():
+    unload_all()
+    run("modprobe ip_vs_lblc_rs")
+    run("modprobe ip_vs_lblc")
+    sysctl(EXPIRATION, 555)
+    for _ in range(3):
+        run("rmmod ip_vs_lblc")
+        assert sysctl(EXPIRATION) == "555"
+        run("modprobe ip_vs_lblc")
+        assert sysctl(EXPIRATION) == "555"
+    unload_all()
+
+
+def sysctl_is_per_netns():
+    unload_all()
+    run("modprobe ip_vs_lblc_rs")
+    sysctl(EXPIRATION, 10)
+    run("ip netns add other")
+    try:
+        with inside("other"):
+            assert sysctl(EXPIRATION) == DAY
+            sysctl(EXPIRATION, 20)
+        assert sysctl(EXPIRATION) == "10"
+        with inside("other"):
+            assert sysctl(EXPIRATION) == "20"
+    finally:
+        run("ip netns del other")
+    assert sysctl(EXPIRATION) == "10"
+
+
+def netns_that_live_through_c_have_the_file():
+    unload_all()
+    run("modprobe ip_vs_lblc_rs")
+    run("ip netns add before")
+    run("modprobe ip_vs_lblc")
+    run("ip netns add between")
+    run("rmmod ip_vs_lblc")
+    run("ip netns add after")
+    for name in ("before", "between", "after"):
+        with inside(name):
+            assert sysctl(EXPIRATION) == DAY, name
+        run(f"ip netns del {name}")
+
+
+def root_of_its_own_namespace_sees_and_sets_it():
+    unload_all()
+    run("modprobe ip_vs_lblc_rs")
+    script = f"cat /proc/sys/{EXPIRATION}; echo 30 >/proc/sys/{EXPIRATION}; cat /proc/sys/{EXPIRATION}"
+    done = subprocess.run(["unshare", "--user", "--map-root-user", "--net", "--mount-proc", "--fork",
+                           "--pid", "sh", "-c", script], text=True, capture_output=True)
+    assert done.stdout.split() == [DAY, "30"], (done.stdout, done.stderr)
+    assert sysctl(EXPIRATION) == DAY
+    denied = subprocess.run(["setpriv", "--reuid", "1000", "--clear-groups", "sh", "-c",
+                             f"echo 5 >/proc/sys/{EXPIRATION}"], capture_output=True)
+    assert denied.returncode and sysctl(EXPIRATION) == DAY
+
+
+def netns_deleted_with_live_entries():
+    unload_all()
+    for _ in range(5):
+        # A whole director in a namespace of its own, which dies with its services and entries.
+        run("ip netns add doomed")
+        with inside("doomed"):
+            run("ip link set lo up")
+            run("ip addr add 198.18.0.1/16 dev lo")
+            run(["ipvsadm", "-R"], input="-A -u 198.18.0.1:80 -s lblc_rs\n"
+                "-a -u 198.18.0.1:80 -r 127.0.0.1:9 -m\n")
+            run("bash -c 'for n in 1 2 3; do echo x >/dev/udp/198.18.0.1/80; done'", check=False)
+        run("ip netns del doomed")
+    # Gone are the references on the module, so it can go.
+    for _ in range(200):
+        if run("rmmod ip_vs_lblc_rs", check=False).returncode == 0:
+            break
+        run("sleep 0.05")
+    assert "ip_vs_lblc_rs" not in loaded()
+
+
+main([autoload_by_name, modinfo_says_what_it_is, unloading_is_refused_while_in_use,
+      the_module_goes_and_leaves_nothing, twenty_rounds_of_loading_under_traffic,
+      the_sysctl_is_in_seconds_and_takes_what_c_takes, bad_values_change_nothing,
+      c_takes_a_negative_value, c_first_then_ours_share_the_value,
+      c_first_ours_second_ours_goes_first, ours_first_then_c_keeps_the_value,
+      ours_first_then_c_c_goes_first, sysctl_is_per_netns, netns_that_live_through_c_have_the_file,
+      root_of_its_own_namespace_sees_and_sets_it, netns_deleted_with_live_entries], lab)

@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The scheduler of a live service changes under traffic."""
+
+from lab import Lab, Traffic, key, main, run
+
+lab = Lab()
+
+
+def swapped_to_and_from(*schedulers, rounds=6):
+    lab.service()
+    with Traffic() as traffic:
+        for _ in range(rounds):
+            for scheduler in schedulers:
+                run(f"ipvsadm -E -f 1 -s {scheduler}")
+                run(f"ipvsadm -E -f 1 -s {scheduler}")  # the same again is no swap
+        run("ipvsadm -E -f 1 -s lblc_rs")
+    assert traffic.served, "traffic flowed"
+    first = [lab.ask(key(n)) for n in range(20)]
+    assert None not in first and [lab.ask(key(n)) for n in range(20)] == first
+
+
+def to_and_from_lblc():
+    swapped_to_and_from("lblc", "lblc_rs")
+
+
+def to_and_from_wlc():
+    swapped_to_and_from("wlc", "lblc_rs")
+
+
+def to_and_from_none():
+    swapped_to_and_from("none", "lblc_rs")
+
+
+def an_edit_binds_to_a_service_that_has_servers():
+    lab.service("rr")
+    run("ipvsadm -E -f 1 -s lblc_rs")
+    first = [lab.ask(key(n)) for n in range(20)]
+    assert set(first) == set(lab.names) and [lab.ask(key(n)) for n in range(20)] == first
+
+
+def a_failed_swap_keeps_locality_working():
+    lab.service()
+    assert lab.ask(key(1))
+    assert run("ipvsadm -E -f 1 -s no_such_scheduler", check=False).returncode
+    assert "lblc_rs" in run("ipvsadm -S -n") and lab.ask(key(1))
+
+
+def servers_come_and_go_under_traffic():
+    lab.service()
+    with Traffic() as traffic:
+        for _ in range(10):
+            for name in lab.names[1:]:
+                lab.ipvs(lab.server("-e", name, 5), lab.server("-d", name),
+                         lab.server("-a", name, 1000))
+    assert traffic.served > traffic.refused, (traffic.served, traffic.refused)
+
+
+def services_come_and_go_under_traffic():
+    with Traffic() as traffic:
+        for _ in range(20):
+            lab.service()
+            assert lab.ask(key(1))
+            run("ipvsadm -D -f 1")
+    assert traffic.served
+
+
+main([to_and_from_lblc, to_and_from_wlc, to_and_from_none,
+      an_edit_binds_to_a_service_that_has_servers, a_failed_swap_keeps_locality_working,
+      servers_come_and_go_under_traffic, services_come_and_go_under_traffic], lab)
