@@ -2,75 +2,49 @@
 # SPDX-License-Identifier: GPL-2.0
 """make demo: a transparent web cache of four servers behind lblc_rs, on a stock kernel."""
 
-import http.client
-import http.server
 import os
 import random
+import selectors
 import socket
-import socketserver
 import subprocess
 import sys
-import threading
 from collections import Counter, OrderedDict
 
 sys.path.append(os.path.dirname(__file__) + "/../../tests/selftest")
-from lab import Lab, inside, key, run, wait_until  # noqa: E402
+from lab import Lab, Servers, inside, key, run, wait_until  # noqa: E402
 
 SITES = [key(n) for n in range(1, 65)]
 ROOM = 24  # pages that a cache has room for
 
 
-class Cache(http.server.BaseHTTPRequestHandler):
-    """A web cache: answers for every site, and remembers the last ROOM pages."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        site = self.connection.getsockname()[0].removeprefix("::ffff:")
-        pages = self.server.pages
-        known = site in pages
-        pages[site] = True
-        pages.move_to_end(site)
-        if len(pages) > ROOM:
-            pages.popitem(last=False)
-        body = f"the page of {site}, from {self.server.name}\n".encode()
-        self.send_response(200)
-        self.send_header("X-Server", self.server.name)
-        self.send_header("X-Cache", "HIT" if known else "MISS")
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-class Listener(http.server.ThreadingHTTPServer):
-    """Does not ask a name server, which nobody runs here, for its own name."""
-
-    address_family = socket.AF_INET6
-    server_bind = socketserver.TCPServer.server_bind
-
-
-class Caches:
-    """The real servers: one cache in each namespace."""
+class Caches(Servers):
+    """The real servers: each answers HTTP for every site, and remembers the last ROOM pages."""
 
     def __init__(self, names):
-        self.all = []
-        for name in names:
-            with inside(name):
-                server = Listener(("::", 80), Cache)
-            server.name, server.pages = name, OrderedDict()
-            self.all.append(server)
+        super().__init__(names)
+        self.pages = {name: OrderedDict() for name in names}
 
-    def start(self):
-        for server in self.all:
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+    def accept(self, listener, name):
+        sock, _ = listener.accept()
+        self.selector.register(sock, selectors.EVENT_READ, (self.talk, name))
+
+    def talk(self, sock, name):
+        if sock.recv(4096).startswith(b"GET "):
+            site = sock.getsockname()[0].removeprefix("::ffff:")
+            pages = self.pages[name]
+            known = "HIT" if site in pages else "MISS"
+            pages[site] = True
+            pages.move_to_end(site)
+            if len(pages) > ROOM:
+                pages.popitem(last=False)
+            body = f"the page of {site}, from {name}\n"
+            sock.sendall(f"HTTP/1.1 200 OK\r\nX-Server: {name}\r\nX-Cache: {known}\r\n"
+                         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}".encode())
+        self.hang_up(sock, name)
 
     def forget(self):
-        for server in self.all:
-            server.pages.clear()
+        for pages in self.pages.values():
+            pages.clear()
 
 
 lab = Lab(serve=Caches)
@@ -98,13 +72,13 @@ def get(site):
     """One HTTP request from the client: (server, was it in that server's cache?)"""
     with inside("client"):
         sock = socket.create_connection((site, 80), timeout=10)
-    connection = http.client.HTTPConnection(site)
-    connection.sock = sock
-    connection.request("GET", "/")
-    answer = connection.getresponse()
-    answer.read()
-    connection.close()
-    return answer.headers["X-Server"], answer.headers["X-Cache"] == "HIT"
+    with sock:
+        sock.sendall(f"GET / HTTP/1.1\r\nHost: {site}\r\n\r\n".encode())
+        answer = b""
+        while data := sock.recv(4096):
+            answer += data
+    headers = dict(line.split(": ", 1) for line in answer.decode().split("\r\n") if ": " in line)
+    return headers["X-Server"], headers["X-Cache"] == "HIT"
 
 
 def ask():
@@ -199,7 +173,7 @@ show("sysctl -w net.ipv4.vs.lblc_expiration=3600")
 
 title("5. The point of it all")
 chance = random.Random(4)
-requests = chance.choices(SITES, weights=[1 / (rank + 4) for rank in range(64)], k=500)
+requests = chance.choices(SITES, weights=[1 / (rank + 4) for rank in range(64)], k=400)
 say(f"  The same {len(requests)} requests, popular sites more often; each cache has room for {ROOM} pages:")
 for scheduler in ("lblc_rs", "wlc", "rr"):
     ratio = hit_ratio(scheduler, requests)
