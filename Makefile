@@ -3,6 +3,7 @@
 # What people type. `make help` lists it.
 
 KDIR ?= /lib/modules/$(shell uname -r)/build
+RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
 .PHONY: all help modules module install demo test check shell cache clean distclean
@@ -20,11 +21,11 @@ modules: ## the module for the kernel tree KDIR (default: the running kernel's)
 	$(MAKE) --no-print-directory -C "$(KDIR)" M="$(CURDIR)" MO="$(abspath $(MO))" CONFIG_IP_VS_LBLC_RS=m modules
 
 module: ## the module for Debian's kernel KERNEL, whose tree is fetched and prepared (default: this one)
-	@scripts/kernel module "$(or $(KERNEL),$(shell uname -r))"
+	@scripts/kernel module "$(RELEASE)"
 
-install: ## the module, built by `make modules`, for the running kernel
-	install -D -m 644 "$(MO)/ip_vs_lblc_rs.ko" "/lib/modules/$(shell uname -r)/updates/ip_vs_lblc_rs.ko"
-	depmod
+install: ## the module that `make module` built, under /lib/modules
+	install -D -m 644 "build/$(RELEASE)/ip_vs_lblc_rs.ko" "/lib/modules/$(RELEASE)/updates/ip_vs_lblc_rs.ko"
+	depmod "$(RELEASE)"
 
 demo: ## watch it balance real HTTP requests on Debian's stock kernel
 	@scripts/demo

@@ -7,6 +7,7 @@ set -euo pipefail
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${XDG_CACHE_HOME:-${HOME:?}/.cache}/ip_vs_lblc_rs
 LOGS=$TOP/build/log
+PATH=$PATH:/usr/sbin:/sbin # where chroot is, also for ordinary users
 export LBLC_START=${LBLC_START:-$(date +%s)}
 
 say() { printf '[%4ds] %s\n' $(($(date +%s) - LBLC_START)) "$*" >&2; }
