@@ -6,8 +6,9 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
-.PHONY: all help modules module install demo test check shell cache clean distclean
-all: help
+.PHONY: help modules module install demo test check shell cache clean distclean
+# `make KDIR=...` builds, as it does for every module; `make` alone explains.
+.DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
 help: ## what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20

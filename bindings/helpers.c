@@ -51,3 +51,9 @@ int *lblc_rs_expiration(struct netns_ipvs *ipvs)
 {
 	return &ipvs->sysctl_lblc_expiration;
 }
+
+/* As above. C's ip_vs_lblc sets this when it registers its sysctl, and nobody ever clears it. */
+bool lblc_rs_rival_was_here(struct netns_ipvs *ipvs)
+{
+	return ipvs->lblc_ctl_header;
+}

@@ -11,6 +11,7 @@ bool lblc_rs_spin_trylock_bh(spinlock_t *lock);
 void lblc_rs_dest_hold(struct ip_vs_dest *dest);
 void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest);
 struct netns_ipvs *lblc_rs_net_ipvs(struct net *net);
+bool lblc_rs_rival_was_here(struct netns_ipvs *ipvs);
 int *lblc_rs_expiration(struct netns_ipvs *ipvs);
 
 #endif

@@ -127,7 +127,9 @@ unsafe impl Sync for DestRef {}
 impl From<&Dest> for DestRef {
     /// Takes a reference. Any context. C: `ip_vs_dest_hold()`.
     fn from(dest: &Dest) -> Self {
-        // SAFETY: `dest` is alive, so its count is not zero.
+        // SAFETY: `dest` was found in an RCU read-side section or through another reference. The core
+        // gives its own reference up a grace period after it unlinked the server, so the count is
+        // not zero here.
         unsafe { bindings::lblc_rs_dest_hold(dest.as_ptr()) };
         Self(NonNull::from(dest))
     }

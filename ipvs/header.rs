@@ -5,15 +5,21 @@
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_iphdr`.
 
 use crate::bindings;
+use core::marker::PhantomData;
 
 /// An IPv6 address, or an IPv4 address followed by zeros, as it stands in the packet (big endian).
 /// The family is known from the service.
 pub(crate) type Address = [u32; 4];
 
 /// The parsed IP header of a packet (`struct ip_vs_iphdr`), valid for one call of `schedule()`.
+///
+/// # Invariants
+///
+/// `inner` is a header that C filled in, as far as its family needs, and that is not changed in `'a`.
 pub(crate) struct Header<'a> {
-    inner: &'a bindings::ip_vs_iphdr,
+    inner: *const bindings::ip_vs_iphdr,
     ipv6: bool,
+    _borrowed: PhantomData<&'a bindings::ip_vs_iphdr>,
 }
 
 impl<'a> Header<'a> {
@@ -24,10 +30,11 @@ impl<'a> Header<'a> {
     /// `ptr` points to a header that C filled in for address family `af` and that nobody changes
     /// during `'a`.
     pub(crate) unsafe fn from_raw(ptr: *const bindings::ip_vs_iphdr, af: u16) -> Self {
+        // INVARIANT: As the caller promises.
         Self {
-            // SAFETY: The caller promises a valid pointer for `'a`.
-            inner: unsafe { &*ptr },
+            inner: ptr,
             ipv6: u32::from(af) == bindings::AF_INET6,
+            _borrowed: PhantomData,
         }
     }
 
@@ -36,24 +43,27 @@ impl<'a> Header<'a> {
     /// C: `ip_vs_iph_inverse()`.
     #[inline(always)]
     pub(crate) fn is_inverse(&self) -> bool {
-        self.inner.hdr_flags & bindings::IP_VS_HDR_INVERSE as i32 != 0
+        // SAFETY: By the type invariants it can be read.
+        let flags = unsafe { (*self.inner).hdr_flags };
+        flags & bindings::IP_VS_HDR_INVERSE as i32 != 0
     }
 
     /// The source address.
     #[inline(always)]
     pub(crate) fn source(&self) -> Address {
-        self.address(&self.inner.saddr)
+        // SAFETY: By the type invariants the pointer is in bounds of the header.
+        self.address(unsafe { &raw const (*self.inner).saddr })
     }
 
     /// The destination address.
     #[inline(always)]
     pub(crate) fn destination(&self) -> Address {
-        self.address(&self.inner.daddr)
+        // SAFETY: By the type invariants the pointer is in bounds of the header.
+        self.address(unsafe { &raw const (*self.inner).daddr })
     }
 
     #[inline(always)]
-    fn address(&self, addr: &bindings::nf_inet_addr) -> Address {
-        let addr = &raw const *addr;
+    fn address(&self, addr: *const bindings::nf_inet_addr) -> Address {
         if self.ipv6 {
             // SAFETY: The union is four words, and of an IPv6 header C fills in all of them.
             unsafe { addr.cast::<Address>().read() }

@@ -110,7 +110,7 @@ impl<T: Scheduler> VTable<T> {
     ///
     /// Called by `ip_vs_bind_scheduler()`, under the service mutex, before `svc->scheduler` is set.
     unsafe extern "C" fn init_service(svc: *mut bindings::ip_vs_service) -> c_int {
-        // SAFETY: C passes a service with everything set but the scheduler.
+        // SAFETY: C passes a service with `ipvs` set, perhaps one that is live and has servers.
         let service = unsafe { Service::from_raw(svc) };
         let bound = match KBox::pin_init(Bound::<T>::new(service), GFP_KERNEL) {
             Ok(bound) => bound,
@@ -119,8 +119,8 @@ impl<T: Scheduler> VTable<T> {
         bound.timer.arm(T::TICK);
         // SAFETY: The state stays pinned: it is next taken by `done_service()` to be dropped in place.
         let bound = unsafe { KBox::into_raw(Pin::into_inner_unchecked(bound)) };
-        // SAFETY: `sched_data` is the bound scheduler's; none is bound. C publishes it with
-        // `svc->scheduler`.
+        // SAFETY: Nobody reads `sched_data`: `svc->scheduler` is null, and `ip_vs_edit_service()` has
+        // waited a grace period since it was not. C publishes both with `rcu_assign_pointer()`.
         unsafe { (*svc).sched_data = bound.cast() };
         0
     }
@@ -152,8 +152,9 @@ impl<T: Scheduler> VTable<T> {
     ) -> *mut bindings::ip_vs_dest {
         // SAFETY: The section lasts longer than this call, in which all borrows below end.
         let rcu = unsafe { ReadSide::assume() };
-        // SAFETY: C holds the service for the packet; the state is dropped a grace period after
-        // `svc->scheduler` was cleared, so not before our section ends.
+        // SAFETY: C holds the service for the packet. `sched_data` is read after `svc->scheduler`
+        // (`smp_rmb()` in C); the state is dropped a grace period after that was cleared, so not
+        // before our section ends.
         let (service, bound) = unsafe {
             (
                 Service::from_raw(svc),

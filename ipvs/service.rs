@@ -72,6 +72,10 @@ impl Service {
 ///
 /// `head` is a service's `destinations`, and `at` is it, or the `n_list` of a server that was listed
 /// within the read-side critical section `'g`.
+///
+/// As every scheduler of C does, we trust the core with one case: a server that is removed and comes
+/// back from the trash is linked again without a grace period. To the same list that does no harm; if
+/// its whole service was replaced by an equal one under our feet, the walk would go on in the new list.
 pub(crate) struct Dests<'g> {
     head: *mut bindings::list_head,
     at: *mut bindings::list_head,

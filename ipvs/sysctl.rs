@@ -21,7 +21,7 @@ use crate::{bindings, timer::HZ};
 use core::{
     mem::size_of,
     ptr::null_mut,
-    sync::atomic::{AtomicI32, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, Ordering},
 };
 use kernel::{
     error::{from_result, to_result},
@@ -59,7 +59,7 @@ struct File {
 unsafe impl Send for File {}
 
 struct Files {
-    /// C's module is loaded or about to be, or somebody else was first: the name is theirs.
+    /// C's module is loaded or about to be: the name is its own.
     aside: bool,
     all: KVec<KBox<File>>,
 }
@@ -181,14 +181,15 @@ unsafe extern "C" fn init_net(net: *mut bindings::net) -> c_int {
         if !files.aside {
             file.show();
         }
-        // With the file it is ours to say; without, C's module has set it, or nobody has yet.
-        if !file.header.is_null() || file.value().load(Ordering::Relaxed) == 0 {
+        // SAFETY: `ipvs` is alive.
+        if file.header.is_null() && unsafe { bindings::lblc_rs_rival_was_here(ipvs) } {
+            if !files.aside {
+                // Asking for every other netns would only fill the log.
+                files.aside = true;
+                pr_info!("net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used\n");
+            }
+        } else {
             file.value().store(DEFAULT, Ordering::Relaxed);
-        }
-        if file.header.is_null() && !files.aside && cfg!(CONFIG_SYSCTL) {
-            // Asking for every other netns would only fill the log.
-            files.aside = true;
-            pr_info!("net.ipv4.vs.lblc_expiration is another module's; its value is used\n");
         }
         files.all.push(file, GFP_KERNEL)?;
         Ok(0)
@@ -203,9 +204,11 @@ unsafe extern "C" fn init_net(net: *mut bindings::net) -> c_int {
 /// Called by the pernet core with a netns that `init_net()` has seen.
 unsafe extern "C" fn exit_net(net: *mut bindings::net) {
     let mut files = FILES.lock();
-    if let Some(at) = files.all.iter().position(|file| file.net == net) {
-        drop(files.all.remove(at));
-    }
+    let at = files.all.iter().position(|file| file.net == net);
+    let file = at.map(|at| files.all.remove(at));
+    // Removing the file waits for whoever is in it, perhaps long: other namespaces must not.
+    drop(files);
+    drop(file);
 }
 
 /// C's module comes or goes. Process context, under the core's notifier rwsem.
@@ -253,12 +256,19 @@ pub(crate) struct Registration {
 }
 
 impl Registration {
-    /// Process context. Fails with `ENOMEM`; a name that is taken is no failure. Once a module.
+    /// Process context. Fails with `ENOMEM`, or `EBUSY` if it is not the first since the module was
+    /// loaded; a name that is taken is no failure.
     pub(crate) fn new() -> impl PinInit<Self, Error> {
-        // SAFETY: This is the module's only registration, and nothing has used `FILES` yet.
-        unsafe { FILES.init() };
+        static CALLED: AtomicBool = AtomicBool::new(false);
         try_pin_init!(Self {
-            watch <- Watch::new(),
+            watch <- {
+                if CALLED.swap(true, Ordering::Relaxed) {
+                    return Err(EBUSY);
+                }
+                // SAFETY: We get here once, and nothing uses `FILES` before this.
+                unsafe { FILES.init() };
+                Watch::new()
+            },
             namespaces <- Namespaces::new(),
         })
     }
@@ -342,5 +352,7 @@ impl PinnedDrop for Watch {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariants it is registered.
         unsafe { bindings::unregister_module_notifier(self.inner.get()) };
+        // A static is not dropped: the memory of the list, empty by now, has to be let go.
+        FILES.lock().all = KVec::new();
     }
 }

@@ -103,7 +103,7 @@ impl Table {
     pub(crate) fn remember(&self, key: &Address, dest: &Dest) {
         let bucket = self.bucket(key);
         let mut writer = self.list.lock();
-        if writer.state.dead {
+        if writer.state().dead {
             return;
         }
         let known = writer
@@ -111,7 +111,7 @@ impl Table {
             .find(|entry| entry.key == *key)
             .map(|entry| entry.dest().is(dest));
         // Another CPU may have been faster with the same answer. Replacing needs no more room.
-        if known == Some(true) || (known.is_none() && writer.state.entries >= HARD_MAX_ENTRIES) {
+        if known == Some(true) || (known.is_none() && writer.state().entries >= HARD_MAX_ENTRIES) {
             return;
         }
         let entry = Entry {
@@ -124,12 +124,13 @@ impl Table {
         };
         writer.insert(bucket, entry);
         let replaced = writer.remove_if(bucket, |old| old.key == *key && !old.dest().is(dest));
-        writer.state.entries = writer.state.entries.wrapping_add(1).wrapping_sub(replaced);
+        let state = writer.state();
+        state.entries = state.entries.wrapping_add(1).wrapping_sub(replaced);
     }
 
     /// The number of entries.
     pub(crate) fn entries(&self) -> usize {
-        self.list.lock().state.entries
+        self.list.lock().state().entries
     }
 
     /// Forgets entries that have been idle for `limit`, bucket after bucket from where the last call
@@ -139,12 +140,13 @@ impl Table {
         let mut collected = 0;
         for _ in 0..BUCKETS {
             let mut writer = self.list.lock();
-            let bucket = writer.state.rover.wrapping_add(1) % BUCKETS;
+            let bucket = writer.state().rover.wrapping_add(1) % BUCKETS;
             let gone = writer.remove_if(bucket, |entry| {
                 is_idle(now, entry.last_use.load(Ordering::Relaxed), limit)
             });
-            writer.state.entries = writer.state.entries.wrapping_sub(gone);
-            writer.state.rover = bucket;
+            let state = writer.state();
+            state.entries = state.entries.wrapping_sub(gone);
+            state.rover = bucket;
             collected = gone.saturating_add(collected);
             if collected >= goal {
                 break;
@@ -154,11 +156,12 @@ impl Table {
 
     /// Forgets everything, for good.
     pub(crate) fn close(&self) {
-        self.list.lock().state.dead = true;
+        self.list.lock().state().dead = true;
         for bucket in 0..BUCKETS {
             let mut writer = self.list.lock();
             let gone = writer.remove_if(bucket, |_| true);
-            writer.state.entries = writer.state.entries.wrapping_sub(gone);
+            let state = writer.state();
+            state.entries = state.entries.wrapping_sub(gone);
         }
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Entry<T> {
 }
 
 // SAFETY: `rcu` is private and queued only by `Writer::remove_if()`, once an entry.
-unsafe impl<T: Send> Deferred for Entry<T> {
+unsafe impl<T: Send + 'static> Deferred for Entry<T> {
     const HEAD: usize = offset_of!(Self, rcu);
 }
 
@@ -65,18 +65,18 @@ impl<T> Entry<T> {
 /// `KBox::into_raw()`. Links change only under `lock`. An entry is freed no earlier than a grace
 /// period after it was unlinked, and its own link is left as it was until then.
 #[pin_data(PinnedDrop)]
-pub(crate) struct HashList<T: Send + Sync, S> {
+pub(crate) struct HashList<T: Send + Sync + 'static, S> {
     buckets: KVec<AtomicPtr<Entry<T>>>,
     #[pin]
     lock: Lock<S, SpinLockBh>,
 }
 
 // SAFETY: It owns its entries, and these may be dropped by another thread (`T: Send`).
-unsafe impl<T: Send + Sync, S: Send> Send for HashList<T, S> {}
+unsafe impl<T: Send + Sync + 'static, S: Send> Send for HashList<T, S> {}
 // SAFETY: Readers on several CPUs share `&T`, which is `Sync`; writers are serialised by the lock.
-unsafe impl<T: Send + Sync, S: Send> Sync for HashList<T, S> {}
+unsafe impl<T: Send + Sync + 'static, S: Send> Sync for HashList<T, S> {}
 
-impl<T: Send + Sync, S> HashList<T, S> {
+impl<T: Send + Sync + 'static, S> HashList<T, S> {
     /// Makes `buckets` empty buckets. Process context; fails with `ENOMEM`.
     pub(crate) fn new(
         buckets: usize,
@@ -118,7 +118,7 @@ impl<T: Send + Sync, S> HashList<T, S> {
 }
 
 #[pinned_drop]
-impl<T: Send + Sync, S> PinnedDrop for HashList<T, S> {
+impl<T: Send + Sync + 'static, S> PinnedDrop for HashList<T, S> {
     fn drop(self: Pin<&mut Self>) {
         for head in self.buckets.iter() {
             let mut next = head.load(Ordering::Relaxed);
@@ -157,13 +157,21 @@ impl<'g, T> Iterator for Chain<'g, T> {
     }
 }
 
-/// The one writer; also gives access to the state under the same lock.
-pub(crate) struct Writer<'a, T: Send + Sync, S> {
+/// The one writer of a list. (The guard is private: swapped with another list's it would unlock that.)
+pub(crate) struct Writer<'a, T: Send + Sync + 'static, S> {
     buckets: &'a [AtomicPtr<Entry<T>>],
-    pub(crate) state: Guard<'a, S, SpinLockBh>,
+    state: Guard<'a, S, SpinLockBh>,
 }
 
-impl<T: Send + Sync, S> Writer<'_, T, S> {
+impl<T: Send + Sync + 'static, S> Writer<'_, T, S> {
+    /// What the lock protects besides the chains.
+    pub(crate) fn state(&mut self) -> &mut S
+    where
+        S: Unpin,
+    {
+        &mut self.state
+    }
+
     /// Walks the chain of `bucket` as it is.
     pub(crate) fn walk(&self, bucket: usize) -> Chain<'_, T> {
         let head = self.buckets.get(bucket);

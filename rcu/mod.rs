@@ -49,7 +49,7 @@ impl Head {
 /// # Safety
 ///
 /// `HEAD` is the offset of a [`Head`] in `Self` that only [`drop_after_grace_period()`] queues.
-pub(crate) unsafe trait Deferred: Sized + Send {
+pub(crate) unsafe trait Deferred: Sized + Send + 'static {
     /// The offset in bytes.
     const HEAD: usize;
 }

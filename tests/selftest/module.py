@@ -127,6 +127,14 @@ def c_first_then_ours_share_the_value():
     run("sysctl -a --pattern vs")
 
 
+def c_first_with_0_keeps_it():
+    unload_all()
+    run("modprobe ip_vs_lblc")
+    sysctl(EXPIRATION, 0)
+    run("modprobe ip_vs_lblc_rs")
+    assert sysctl(EXPIRATION) == "0"
+
+
 def c_first_ours_second_ours_goes_first():
     unload_all()
     run("modprobe ip_vs_lblc")
@@ -235,6 +243,6 @@ main([autoload_by_name, modinfo_says_what_it_is, unloading_is_refused_while_in_u
       the_module_goes_and_leaves_nothing, twenty_rounds_of_loading_under_traffic,
       the_sysctl_is_in_seconds_and_takes_what_c_takes, bad_values_change_nothing,
       c_takes_a_negative_value, c_first_then_ours_share_the_value,
-      c_first_ours_second_ours_goes_first, ours_first_then_c_keeps_the_value,
+      c_first_with_0_keeps_it, c_first_ours_second_ours_goes_first, ours_first_then_c_keeps_the_value,
       ours_first_then_c_c_goes_first, sysctl_is_per_netns, netns_that_live_through_c_have_the_file,
       root_of_its_own_namespace_sees_and_sets_it, netns_deleted_with_live_entries], lab)
