@@ -19,20 +19,20 @@ die() {
 # step TITLE COMMAND...: runs a long command with its output in a log, and says how far it is. (A shell
 # function as COMMAND sees these locals, hence their names.)
 step() {
-	local step_title=$1 step_log step_pid step_beats=0
+	local step_title=$1 step_log step_reporter step_status=0
 	shift
 	mkdir -p "$LOGS"
 	step_log=$LOGS/${step_title//[^A-Za-z0-9.+-]/-}.log
 	say "$step_title ... (log: ${step_log#"$PWD"/})"
-	"$@" >"$step_log" 2>&1 &
-	step_pid=$!
-	while kill -0 "$step_pid" 2>/dev/null; do
-		sleep 0.2
-		step_beats=$((step_beats + 1))
-		((step_beats % 150)) ||
-			say "$step_title ... $(wc -l <"$step_log") lines: $(tail -n 1 "$step_log" | cut -c1-70)"
-	done
-	if ! wait "$step_pid"; then
+	while sleep 30 && kill -0 $$; do
+		say "$step_title ... $(wc -l <"$step_log") lines: $(tail -n 1 "$step_log" | cut -c1-70)"
+	done &
+	step_reporter=$!
+	# In the foreground, so that Ctrl-C ends it.
+	"$@" >"$step_log" 2>&1 || step_status=$?
+	kill "$step_reporter"
+	wait "$step_reporter" 2>/dev/null || true
+	if [[ $step_status != 0 ]]; then
 		tail -n 20 "$step_log" >&2
 		die "$step_title failed; the whole log is $step_log"
 	fi
