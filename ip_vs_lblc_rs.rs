@@ -23,6 +23,12 @@ module! {
     authors: ["The ip_vs_lblc_rs authors"],
     description: "IPVS locality-based least-connection scheduler, in Rust",
     license: "GPL",
+    params: {
+        dropin: u8 {
+            default: 0,
+            description: "1: register as lblc, in the place of C's ip_vs_lblc (default 0: as lblc_rs)",
+        },
+    },
 }
 
 /// What the loaded module holds. Dropped from top to bottom, which is the only right order: no new
@@ -39,11 +45,15 @@ struct Module {
 
 impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let name = match module_parameters::dropin.value() {
+            0 => c"lblc_rs",
+            _ => c"lblc",
+        };
         try_pin_init!(Self {
             callbacks: rcu::Barrier,
             expiration <- ipvs::sysctl::Registration::new(),
             // A service can bind before we return: this is the last step that can fail.
-            scheduler <- ipvs::Registration::new(module),
+            scheduler <- ipvs::Registration::new(module, name),
         })
     }
 }

@@ -46,13 +46,10 @@ struct netns_ipvs *lblc_rs_net_ipvs(struct net *net)
 	return net_ipvs(net);
 }
 
-/* So that bindgen need not know the hundred types in struct netns_ipvs. */
-int *lblc_rs_expiration(struct netns_ipvs *ipvs)
-{
-	return &ipvs->sysctl_lblc_expiration;
-}
-
-/* As above. C's ip_vs_lblc sets this when it registers its sysctl, and nobody ever clears it. */
+/*
+ * So that bindgen need not know struct netns_ipvs. C's ip_vs_lblc sets this when it registers its
+ * sysctl, and nobody ever clears it.
+ */
 bool lblc_rs_rival_was_here(struct netns_ipvs *ipvs)
 {
 	return ipvs->lblc_ctl_header;

@@ -12,6 +12,9 @@ void lblc_rs_dest_hold(struct ip_vs_dest *dest);
 void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest);
 struct netns_ipvs *lblc_rs_net_ipvs(struct net *net);
 bool lblc_rs_rival_was_here(struct netns_ipvs *ipvs);
-int *lblc_rs_expiration(struct netns_ipvs *ipvs);
+
+/* So that bindgen need not know the hundred types in struct netns_ipvs. */
+static const unsigned long LBLC_RS_EXPIRATION =
+	offsetof(struct netns_ipvs, sysctl_lblc_expiration);
 
 #endif

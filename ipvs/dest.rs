@@ -73,6 +73,9 @@ impl Dest {
         unsafe { Self::atomic(&raw mut (*self.as_ptr()).activeconns) }
     }
 
+    /// Whether [`others()`](Self::others) includes the active connections.
+    pub(crate) const OTHERS_ARE_ALL: bool = cfg!(ip_vs_dest_totalconns);
+
     /// What the core's load formula counts beside active connections: all connections, or in older
     /// kernels the inactive ones. C: `ip_vs_dest_conn_overhead()`.
     #[inline(always)]

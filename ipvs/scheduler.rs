@@ -30,9 +30,6 @@ use kernel::{
 
 /// A scheduler: the value is its state for one service.
 pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
-    /// The name that users give to `ipvsadm -s`.
-    const NAME: &'static CStr;
-
     /// The time between two calls of [`tick()`](Self::tick), in jiffies.
     const TICK: Jiffies;
 
@@ -82,7 +79,7 @@ impl<T: Scheduler> Bound<T> {
             rcu: rcu::Head::new(),
             // SAFETY: `done_service()` shuts the timer down before service and state go away; if
             // this fails, it was never armed.
-            timer <- unsafe { Timer::new(T::NAME, static_lock_class!(), Self::tick) },
+            timer <- unsafe { Timer::new(c"lblc_rs_tick", static_lock_class!(), Self::tick) },
             service: bound_to.as_ptr(),
             state <- T::init_service(bound_to),
         })
@@ -188,10 +185,13 @@ unsafe impl<T: Scheduler> Send for Registration<T> {}
 unsafe impl<T: Scheduler> Sync for Registration<T> {}
 
 impl<T: Scheduler> Registration<T> {
-    /// Registers `T`. A service can bind to it before this returns. Process context. Fails with
+    /// Registers `T` as `name`, which users give to `ipvsadm -s`. A service can bind to it before this returns. Process context. Fails with
     /// `EINVAL` if the name is taken, `ENOENT` if IPVS is being unloaded.
     /// C: `register_ip_vs_scheduler()`.
-    pub(crate) fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+    pub(crate) fn new(
+        module: &'static ThisModule,
+        name: &'static CStr,
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(|slot: *mut bindings::ip_vs_scheduler| {
                 // SAFETY: `slot` is memory for a scheduler, of which all-zeroes is a valid value.
@@ -200,7 +200,7 @@ impl<T: Scheduler> Registration<T> {
                 let scheduler = unsafe { &mut *slot };
                 scheduler.n_list.next = &raw mut scheduler.n_list;
                 scheduler.n_list.prev = &raw mut scheduler.n_list;
-                scheduler.name = T::NAME.as_char_ptr().cast_mut();
+                scheduler.name = name.as_char_ptr().cast_mut();
                 scheduler.module = module.as_ptr();
                 scheduler.init_service = Some(VTable::<T>::init_service);
                 scheduler.done_service = Some(VTable::<T>::done_service);

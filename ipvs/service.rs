@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_service`.
 
-use super::Dest;
+use super::{sysctl, Dest};
 use crate::{bindings, rcu::ReadSide};
 use core::{
     mem::offset_of,
@@ -45,13 +45,22 @@ impl Service {
         }
     }
 
-    /// `net.ipv4.vs.lblc_expiration` of the service's netns, in jiffies. Any context.
+    /// Whether the administrator set the scheduler's first flag (`ipvsadm -b flag-1`). Any context; a
+    /// plain load. C: `IP_VS_SVC_F_SCHED1`.
+    #[inline(always)]
+    pub(crate) fn flag_1(&self) -> bool {
+        // SAFETY: `&self` keeps the service alive; the read is volatile, as an edit may write it.
+        let flags = unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() };
+        flags & bindings::IP_VS_SVC_F_SCHED1 != 0
+    }
+
+    /// `net.ipv4.vs.lblc_expiration` of the service's netns, in jiffies. Any context; a plain load.
+    #[inline(always)]
     pub(crate) fn lblc_expiration(&self) -> Jiffies {
         // SAFETY: A service points to its netns' `netns_ipvs` from before `init_service()` until it
         // is freed, and the core frees that later than its services. All access the value atomically.
         let value = unsafe {
-            AtomicI32::from_ptr(bindings::lblc_rs_expiration((*self.as_ptr()).ipvs))
-                .load(Ordering::Relaxed)
+            AtomicI32::from_ptr(sysctl::value((*self.as_ptr()).ipvs)).load(Ordering::Relaxed)
         };
         // C's module, beside us, lets a negative value in; there it means "at once".
         Jiffies::try_from(value).unwrap_or(0)

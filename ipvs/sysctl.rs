@@ -40,6 +40,17 @@ const GOING: c_ulong = bindings::module_state_MODULE_STATE_GOING as c_ulong;
 /// The name of C's module, for which the notifier waits.
 const RIVAL: &[u8] = b"ip_vs_lblc\0";
 
+/// Where the value is in C's `netns_ipvs`.
+///
+/// # Safety
+///
+/// `ipvs` must be alive.
+#[inline(always)]
+pub(super) unsafe fn value(ipvs: *mut bindings::netns_ipvs) -> *mut c_int {
+    // SAFETY: The offset is that of the `int`, as C's compiler sees it.
+    unsafe { ipvs.byte_add(bindings::LBLC_RS_EXPIRATION) }.cast()
+}
+
 /// The file of one netns.
 ///
 /// # Invariants
@@ -158,7 +169,7 @@ unsafe extern "C" fn init_net(net: *mut bindings::net) -> c_int {
             return Err(ENOENT);
         }
         // SAFETY: `ipvs` is alive, and outlives the file (IPVS' own exit runs after ours).
-        let value = unsafe { bindings::lblc_rs_expiration(ipvs) };
+        let value = unsafe { value(ipvs) };
         // INVARIANT: As just said; not registered yet.
         let file = File {
             net,

@@ -12,6 +12,8 @@ pub(crate) struct Server {
     pub(crate) weight: i32,
     /// Active connections.
     pub(crate) active: i32,
+    /// The connections that are held against the weight: the active ones, or all of them.
+    pub(crate) busy: i64,
     /// What load counts besides: all connections, or the inactive ones in older kernels.
     pub(crate) others: i32,
     /// The upper connection threshold was reached.
@@ -30,14 +32,14 @@ impl Server {
         self.weight > 0 && !self.overload
     }
 
-    /// More active connections than its weight says it can take.
+    /// More connections than its weight says it can take.
     fn is_over_weight(&self) -> bool {
-        self.active > self.weight
+        self.busy > i64::from(self.weight)
     }
 
     /// So idle that others should hand over: less than half of what its weight says.
     fn is_half_idle(&self) -> bool {
-        !self.overload && i64::from(self.active) * 2 < i64::from(self.weight)
+        !self.overload && self.busy * 2 < i64::from(self.weight)
     }
 
     /// Strictly less loaded than `other`, for its weight: h1/w1 < h2/w2 without a division, the
@@ -46,6 +48,31 @@ impl Server {
     fn is_less_loaded_than(&self, other: &Server) -> bool {
         other.load().saturating_mul(i64::from(self.weight))
             > self.load().saturating_mul(i64::from(other.weight))
+    }
+}
+
+impl Server {
+    /// Puts together what was read of a server. `others_are_all` says what the kernel counts in
+    /// `others`; `count_all` says what the administrator wants to be held against the weight.
+    pub(crate) fn new(
+        weight: i32,
+        (active, others): (i32, i32),
+        others_are_all: bool,
+        overload: bool,
+        count_all: bool,
+    ) -> Self {
+        let busy = match (count_all, others_are_all) {
+            (false, _) => i64::from(active),
+            (true, true) => i64::from(others),
+            (true, false) => i64::from(active) + i64::from(others),
+        };
+        Self {
+            weight,
+            active,
+            busy,
+            others,
+            overload,
+        }
     }
 }
 

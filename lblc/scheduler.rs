@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The scheduler that users know as `lblc_rs`.
+//! The scheduler that users know as `lblc_rs`, or as `lblc` if the module is to be a drop-in.
 
 use super::{
     gc::{self, Collector},
@@ -22,7 +22,6 @@ pub(crate) struct Lblc {
 }
 
 impl Scheduler for Lblc {
-    const NAME: &'static CStr = c"lblc_rs";
     const TICK: Jiffies = gc::TICK;
 
     fn init_service(_service: &Service) -> impl PinInit<Self, Error> {
@@ -39,13 +38,18 @@ impl Scheduler for Lblc {
         rcu: ReadSide<'g>,
     ) -> Option<&'g Dest> {
         let key = key(header);
-        let known = self.table.find(&key, rcu).map(|entry| entry.dest());
+        let known = self
+            .table
+            .find(&key, service.lblc_expiration(), rcu)
+            .map(|entry| entry.dest());
+        // UDP connections never count as active: `ipvsadm -b flag-1` lets all count.
+        let count_all = service.flag_1();
         let chosen = policy::choose(
             // A server in the core's trash may be freed by the core at any time: it is no choice.
             known.filter(|dest| dest.is_available()),
             service.dests(rcu),
             |a, b| a.is(b),
-            read,
+            |dest| read(dest, count_all),
         );
         match (chosen, known) {
             (None, _) => service.error(c"no destination available", rcu),
@@ -76,11 +80,12 @@ fn key(header: &Header<'_>) -> Address {
 }
 
 #[inline(always)]
-fn read(dest: &Dest) -> Server {
-    Server {
-        weight: dest.weight(),
-        active: dest.active(),
-        others: dest.others(),
-        overload: dest.is_overload(),
-    }
+fn read(dest: &Dest, count_all: bool) -> Server {
+    Server::new(
+        dest.weight(),
+        (dest.active(), dest.others()),
+        Dest::OTHERS_ARE_ALL,
+        dest.is_overload(),
+        count_all,
+    )
 }

@@ -43,14 +43,18 @@ impl Entry {
         &self.dest
     }
 
-    /// Notes that the entry was asked for.
+    /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.
     #[inline(always)]
-    fn touch(&self) {
-        let now = timer::now();
+    fn touch(&self, expiration: Jiffies) -> bool {
+        let (now, last_use) = (timer::now(), self.last_use.load(Ordering::Relaxed));
         // A store that changes nothing would still take the cache line from other CPUs.
-        if self.last_use.load(Ordering::Relaxed) != now {
+        if last_use != now {
+            if is_idle(now, last_use, expiration.saturating_add(1)) {
+                return false;
+            }
             self.last_use.store(now, Ordering::Relaxed);
         }
+        true
     }
 }
 
@@ -90,13 +94,18 @@ impl Table {
         (self.hash.of(key) >> (u32::BITS - BUCKET_BITS)) as usize
     }
 
-    /// Finds the entry of `key` and notes its use. Takes no lock.
+    /// Finds the entry of `key` and notes its use, unless it has been idle for longer than
+    /// `expiration`. Takes no lock.
     #[inline(always)]
-    pub(crate) fn find<'g>(&'g self, key: &Address, rcu: ReadSide<'g>) -> Option<&'g Entry> {
+    pub(crate) fn find<'g>(
+        &'g self,
+        key: &Address,
+        expiration: Jiffies,
+        rcu: ReadSide<'g>,
+    ) -> Option<&'g Entry> {
         let mut entries = self.list.walk(self.bucket(key), rcu);
         let entry = entries.find(|entry| entry.key == *key)?;
-        entry.touch();
-        Some(entry)
+        entry.touch(expiration).then_some(entry)
     }
 
     /// Remembers that `key` went to `dest`, if there is room and memory for it.
@@ -109,7 +118,11 @@ impl Table {
         let known = writer
             .walk(bucket)
             .find(|entry| entry.key == *key)
-            .map(|entry| entry.dest().is(dest));
+            .map(|entry| {
+                // An expired entry that gets the same server again lives on.
+                entry.last_use.store(timer::now(), Ordering::Relaxed);
+                entry.dest().is(dest)
+            });
         // Another CPU may have been faster with the same answer. Replacing needs no more room.
         if known == Some(true) || (known.is_none() && writer.state().entries >= HARD_MAX_ENTRIES) {
             return;

@@ -161,6 +161,32 @@ def c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not():
     assert relief("lblc_rs") == "s2"
 
 
+def udp_spill(scheduler, options):
+    """D, known to live on s1 (weight 3), gets UDP flow after flow. Where are they?"""
+    lab.clear()
+    lab.service(scheduler=scheduler, weights={"s1": 3}, options=options)
+    servers = lab.send([D])
+    lab.ipvs(lab.server("-a", "s2", 100))
+    return servers + [lab.send([D])[0] for _ in range(5)]
+
+
+def udp_spills_with_flag_1_only():
+    assert udp_spill("lblc", "") == ["s1"] * 6
+    assert udp_spill("lblc", "-b flag-1") == ["s1"] * 6
+    assert udp_spill("lblc_rs", "") == ["s1"] * 6
+    assert udp_spill("lblc_rs", "-b flag-1") == ["s1"] * 4 + ["s2"] * 2
+
+
+def flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service():
+    known_server({"s1": 3, "s2": 100})
+    for _ in range(4):
+        assert lab.ask(D) == "s1"           # with the first one: five, all inactive
+    assert lab.ask(D) == "s1"
+    run("ipvsadm -E -f 1 -s lblc_rs -b flag-1")
+    assert lab.ask(D) == "s2"
+    assert "flag-1" in run("ipvsadm -S -n")
+
+
 def icmp_error(inner_source, inner_destination, port):
     """An ICMP error from the client about a packet inner_source:port -> inner_destination."""
     def checksum(data):
@@ -226,4 +252,6 @@ main([overloaded_needs_more_connections_than_weight, overloaded_needs_a_half_idl
       c_ignores_the_upper_threshold_on_a_hit_and_we_do_not,
       c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not,
       c_takes_the_clients_address_from_an_icmp_error_and_we_do_not,
+      udp_spills_with_flag_1_only,
+      flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service,
       large_weights_and_many_connections_compare_in_64_bits], lab)

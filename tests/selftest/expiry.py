@@ -4,7 +4,7 @@
 
 import time
 
-from lab import Lab, Skip, key, main, run, sysctl
+from lab import Lab, Skip, key, main, sysctl
 
 lab = Lab()
 EXPIRATION = "net/ipv4/vs/lblc_expiration"
@@ -32,9 +32,11 @@ def need_virtual_time():
             raise Skip("needs virtual time: scripts/vm run --icount")
 
 
-def home_is_s1(keys, options=""):
+def home_is_s1(keys, expiration, scheduler="lblc_rs"):
     """A service whose keys are known to live on s1, while s2 would be anybody's choice."""
-    lab.service(weights={"s1": 10}, options=options)
+    lab.clear()
+    lab.service(scheduler, weights={"s1": 10}, options="-o")
+    sysctl(EXPIRATION, expiration)
     clock = Clock()
     assert set(lab.send(keys)) == {"s1"}
     lab.ipvs(lab.server("-a", "s2", 10))
@@ -43,30 +45,49 @@ def home_is_s1(keys, options=""):
 
 def entries_expire_at_the_sysctls_time_and_not_before():
     need_virtual_time()
-    run("modprobe ip_vs_lblc_rs")
-    sysctl(EXPIRATION, 3600)
-    clock = home_is_s1(D, "-o")
+    clock = home_is_s1(D, 3600)
     clock.sleep_until(HALF_HOUR + LATE)     # the first full collection has passed
     assert lab.send(D[:1]) == ["s1"], "idle for half an hour, and kept for a whole one"
-    sysctl(EXPIRATION, 2400)
-    clock.sleep_until(2 * HALF_HOUR - 10)   # idle for longer than the new value, not yet collected
+    clock.sleep_until(3590)
     assert lab.send(D[1:2]) == ["s1"]
-    clock.sleep_until(2 * (HALF_HOUR + LATE))
+    clock.sleep_until(3610)
     assert lab.send(D[:2]) == ["s1", "s1"], "used in time"
     assert lab.send(D[2:]) == ["s2"] * 6
     sysctl(EXPIRATION, 86400)
 
 
-def expiration_0_collects_everything():
+def c_uses_an_expired_entry_until_it_is_collected_and_we_do_not():
     need_virtual_time()
-    run("modprobe ip_vs_lblc_rs")
+    for scheduler, server in (("lblc", "s1"), ("lblc_rs", "s2")):
+        clock = home_is_s1(D, 86400, scheduler)
+        clock.sleep_until(590)
+        sysctl(EXPIRATION, 600)             # from now on
+        assert lab.send(D[:1]) == ["s1"]
+        clock.sleep_until(620)
+        assert lab.send(D) == ["s1"] + [server] * 7, scheduler
+        assert lab.send(D) == ["s1"] + [server] * 7, "and what was chosen anew stays"
+    sysctl(EXPIRATION, 86400)
+
+
+def expiration_0_remembers_nothing():
+    need_virtual_time()
+    clock = home_is_s1(D, 86400)
     sysctl(EXPIRATION, 0)
-    clock = home_is_s1(D, "-o")
-    clock.sleep_until(HALF_HOUR - 10)
-    assert lab.send(D[:1]) == ["s1"]
-    clock.sleep_until(HALF_HOUR + LATE)
+    clock.sleep_until(5)
     assert lab.send(D) == ["s2"] * 8
     sysctl(EXPIRATION, 86400)
+
+
+def expired_entries_are_collected_every_half_hour():
+    need_virtual_time()
+    clock = home_is_s1(D, 600)
+    clock.sleep_until(HALF_HOUR - 10)
+    sysctl(EXPIRATION, 86400)               # what has not been collected is good again
+    assert lab.send(D[:1]) == ["s1"]
+    sysctl(EXPIRATION, 600)
+    clock.sleep_until(HALF_HOUR + LATE)
+    sysctl(EXPIRATION, 86400)
+    assert lab.send(D) == ["s1"] + ["s2"] * 7
 
 
 def partial_collection(scheduler):
@@ -92,5 +113,7 @@ def partial_collection_takes_what_is_over_and_a_third():
         assert 800 <= gone <= 850, (scheduler, gone)
 
 
-main([entries_expire_at_the_sysctls_time_and_not_before, expiration_0_collects_everything,
+main([entries_expire_at_the_sysctls_time_and_not_before,
+      c_uses_an_expired_entry_until_it_is_collected_and_we_do_not, expiration_0_remembers_nothing,
+      expired_entries_are_collected_every_half_hour,
       partial_collection_takes_what_is_over_and_a_third], lab)

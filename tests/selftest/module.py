@@ -5,7 +5,7 @@
 import os
 import subprocess
 
-from lab import Lab, Traffic, inside, key, main, run, sysctl
+from lab import Lab, Traffic, inside, key, main, run, sysctl, wait_until
 
 lab = Lab()
 EXPIRATION = "net/ipv4/vs/lblc_expiration"
@@ -219,6 +219,58 @@ def root_of_its_own_namespace_sees_and_sets_it():
     assert denied.returncode and sysctl(EXPIRATION) == DAY
 
 
+def drop_in_takes_the_name_of_cs_module():
+    unload_all()
+    with open("/work/scripts/samples/ip_vs_lblc_rs-dropin.conf") as sample:
+        with open("/etc/modprobe.d/ip_vs_lblc_rs-dropin.conf", "w") as file:
+            file.write(sample.read())
+    try:
+        lab.service("lblc")
+        assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc_rs"}
+        assert "-s lblc_rs" not in run("ipvsadm -S -n")
+        server = lab.ask(key(1))
+        assert server and {lab.ask(key(1)) for _ in range(5)} == {server}
+        lab.clear()
+        keepalived_uses_us()
+    finally:
+        os.remove("/etc/modprobe.d/ip_vs_lblc_rs-dropin.conf")
+        lab.clear()
+        unload_all()
+
+
+def keepalived_uses_us():
+    servers = "".join(f"real_server {lab.address(name)} 80 {{ weight 100 }}\n" for name in lab.names)
+    with open("/tmp/keepalived.conf", "w") as file:
+        file.write("virtual_server fwmark 1 {\n lb_algo lblc\n lb_kind DR\n protocol TCP\n"
+                   f"{servers}}}\n")
+    daemon = subprocess.Popen(["keepalived", "--check", "--dont-fork", "--log-console", "--no-syslog",
+                               "--use-file=/tmp/keepalived.conf", "--pid=/tmp/k.pid",
+                               "--checkers_pid=/tmp/c.pid"],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        wait_until(lambda: len(lab.counters()) == 4, "keepalived sets the service up")
+        assert "-s lblc" in run("ipvsadm -S -n")
+        assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc_rs"}
+        first = [lab.ask(key(n)) for n in range(20)]
+        assert set(first) == set(lab.names)
+        assert [lab.ask(key(n)) for n in range(20)] == first
+    finally:
+        daemon.terminate()
+        said = daemon.communicate()[0]
+        assert "Invalid" not in said, said
+
+
+def drop_in_beside_cs_module_is_refused_and_leaves_nothing():
+    unload_all()
+    run("modprobe ip_vs_lblc")
+    sysctl(EXPIRATION, 42)
+    refused("modprobe ip_vs_lblc_rs dropin=1")
+    assert "ip_vs_lblc_rs" not in loaded() and sysctl(EXPIRATION) == "42"
+    run("modprobe ip_vs_lblc_rs")
+    unload_all()
+    assert not exists()
+
+
 def netns_deleted_with_live_entries():
     unload_all()
     for _ in range(5):
@@ -245,4 +297,5 @@ main([autoload_by_name, modinfo_says_what_it_is, unloading_is_refused_while_in_u
       c_takes_a_negative_value, c_first_then_ours_share_the_value,
       c_first_with_0_keeps_it, c_first_ours_second_ours_goes_first, ours_first_then_c_keeps_the_value,
       ours_first_then_c_c_goes_first, sysctl_is_per_netns, netns_that_live_through_c_have_the_file,
+      drop_in_takes_the_name_of_cs_module, drop_in_beside_cs_module_is_refused_and_leaves_nothing,
       root_of_its_own_namespace_sees_and_sets_it, netns_deleted_with_live_entries], lab)

@@ -9,12 +9,7 @@ use proptest::prelude::*;
 use std::cell::Cell;
 
 fn server(weight: i32, active: i32) -> Server {
-    Server {
-        weight,
-        active,
-        others: active,
-        overload: false,
-    }
+    Server::new(weight, (active, active), true, false, false)
 }
 
 /// `choose()` over a slice, by index.
@@ -34,6 +29,18 @@ fn relief_is_strictly_less_than_half() {
     let full = server(1, 2);
     assert_eq!(ours(Some(0), &[full, server(4, 1)]), Some(1));
     assert_eq!(ours(Some(0), &[full, server(4, 2)]), Some(0));
+}
+
+#[test]
+fn all_connections_count_if_asked_to() {
+    let busy = |all, count| Server::new(3, (1, if all { 4 } else { 3 }), all, false, count).busy;
+    assert_eq!((busy(true, false), busy(false, false)), (1, 1));
+    assert_eq!((busy(true, true), busy(false, true)), (4, 4));
+    let idle = Server::new(100, (0, 0), true, false, true);
+    let full = Server::new(3, (0, 4), true, false, true);
+    assert_eq!(ours(Some(0), &[full, idle]), Some(1));
+    let used = Server::new(100, (0, 50), true, false, true);
+    assert_eq!(ours(Some(0), &[full, used]), Some(0));
 }
 
 #[test]
@@ -138,7 +145,7 @@ prop_compose! {
         inactive in prop_oneof![0..40i32, 0..1 << 22],
         overload in prop::bool::weighted(0.1),
     ) -> Server {
-        Server { weight, active, others: active + inactive, overload }
+        Server::new(weight, (active, active + inactive), true, overload, false)
     }
 }
 
