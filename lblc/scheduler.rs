@@ -31,6 +31,7 @@ impl Scheduler for Lblc {
         })
     }
 
+    #[inline(always)]
     fn schedule<'g>(
         &'g self,
         service: &'g Service,

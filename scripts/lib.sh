@@ -19,15 +19,18 @@ die() {
 # step TITLE COMMAND...: runs a long command with its output in a log, and says how far it is. (A shell
 # function as COMMAND sees these locals, hence their names.)
 step() {
-	local step_title=$1 step_log step_reporter step_status=0
+	local step_title=$1 step_log step_reporter step_status=0 step_never
 	shift
 	mkdir -p "$LOGS"
 	step_log=$LOGS/${step_title//[^A-Za-z0-9.+-]/-}.log
 	say "$step_title ... (log: ${step_log#"$PWD"/})"
-	while sleep 30 && kill -0 $$; do
+	: >"$step_log"
+	exec {step_never}<> <(:) # nothing ever comes from here; a sleep would outlive the reporter
+	while ! read -rt 30 -u "$step_never" && kill -0 $$; do
 		say "$step_title ... $(wc -l <"$step_log") lines: $(tail -n 1 "$step_log" | cut -c1-70)"
 	done &
 	step_reporter=$!
+	exec {step_never}<&-
 	# In the foreground, so that Ctrl-C ends it.
 	"$@" >"$step_log" 2>&1 || step_status=$?
 	kill "$step_reporter"

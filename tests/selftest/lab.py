@@ -403,19 +403,41 @@ class Skip(Exception):
     """This kernel or machine cannot run the case."""
 
 
-def main(cases, lab=None):
+def loaded():
+    """The modules in the kernel."""
+    with open("/proc/modules") as file:
+        return {line.split()[0] for line in file}
+
+
+def unload_all():
+    """Unloads both lblc modules, whichever are there."""
+    for module in ("ip_vs_lblc_rs", "ip_vs_lblc"):
+        if module in loaded():
+            run(f"rmmod {module}")
+
+
+def the_kernel_is_unharmed():
+    """The last case of every file: nothing holds the module, and the kernel has no complaint."""
+    unload_all()
+    out_of_tree, unsigned = 1 << 12, 1 << 13
+    with open("/proc/sys/kernel/tainted") as file:
+        taints = int(file.read()) & ~(out_of_tree | unsigned)
+    assert not taints, f"tainted: {taints}"
+
+
+def main(cases, lab):
     """Runs the cases, which are functions, and prints KTAP; the exit status is kselftest's.
     CASE=name (a regular expression) chooses."""
     wanted = os.environ.get("CASE")
     cases = [case for case in cases if not wanted or re.fullmatch(wanted, case.__name__)]
+    cases.append(the_kernel_is_unharmed)
     sys.stdout.reconfigure(line_buffering=True)
     ksft.print_header()
     ksft.set_plan(len(cases))
     for case in cases:
         start = time.monotonic()
         try:
-            if lab:
-                lab.clear()
+            lab.clear()
             case()
         except Skip as why:
             ksft.print_msg(why)
@@ -430,8 +452,6 @@ def main(cases, lab=None):
         else:
             ksft.test_result_pass(case.__name__)
         ksft.print_msg(f"{time.monotonic() - start:.1f} s")
-    if lab:
-        lab.clear()
-    if ksft.ksft_cnt["skip"] == len(cases) > 0:
+    if ksft.ksft_cnt["skip"] == len(cases) - 1 > 0:
         sys.exit(ksft.KSFT_SKIP)
     ksft.finished()

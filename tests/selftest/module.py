@@ -5,22 +5,12 @@
 import os
 import subprocess
 
-from lab import Lab, Traffic, inside, key, main, run, sysctl, wait_until
+from lab import (Lab, Traffic, inside, key, loaded, main, run, sysctl, unload_all,
+                 wait_until)
 
 lab = Lab()
 EXPIRATION = "net/ipv4/vs/lblc_expiration"
 DAY = "86400"
-
-
-def loaded():
-    with open("/proc/modules") as file:
-        return {line.split()[0] for line in file}
-
-
-def unload_all():
-    for module in ("ip_vs_lblc_rs", "ip_vs_lblc"):
-        if module in loaded():
-            run(f"rmmod {module}")
 
 
 def refused(command):
