@@ -32,14 +32,14 @@ module! {
 }
 
 /// What the loaded module holds. Dropped from top to bottom, which is the only right order: no new
-/// service may bind, then no packet may be in `schedule()`, then no sysctl may be left, and at last
+/// service may bind, then no packet may be in `schedule()`, then no file may be left, and at last
 /// no RCU callback of ours may be pending when our text goes.
 #[pin_data]
 struct Module {
     #[pin]
     scheduler: ipvs::Registration<lblc::Lblc>,
     #[pin]
-    expiration: ipvs::sysctl::Registration,
+    namespaces: ipvs::netns::Registration,
     callbacks: rcu::Barrier,
 }
 
@@ -51,7 +51,7 @@ impl kernel::InPlaceModule for Module {
         };
         try_pin_init!(Self {
             callbacks: rcu::Barrier,
-            expiration <- ipvs::sysctl::Registration::new(),
+            namespaces <- ipvs::netns::Registration::new(),
             // A service can bind before we return: this is the last step that can fail.
             scheduler <- ipvs::Registration::new(module, name),
         })

@@ -5,6 +5,8 @@
  */
 
 #include <linux/module.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file_net.h>
 
 #include "helpers.h"
 
@@ -38,6 +40,26 @@ void lblc_rs_dest_hold(struct ip_vs_dest *dest)
 void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest)
 {
 	ip_vs_dest_put_and_free(dest);
+}
+
+/* A macro without CONFIG_PROC_FS; and the place of ->proc_net in struct net. */
+bool lblc_rs_proc_create(struct net *net, const char *name,
+			 const struct seq_operations *ops)
+{
+	return !IS_ENABLED(CONFIG_PROC_FS) ||
+	       proc_create_net(name, 0400, net->proc_net, ops, sizeof(struct seq_net_private));
+}
+
+/* As above. */
+void lblc_rs_proc_remove(struct net *net, const char *name)
+{
+	remove_proc_entry(name, net->proc_net);
+}
+
+/* Inline. */
+struct net *lblc_rs_seq_net(struct seq_file *m)
+{
+	return seq_file_net(m);
 }
 
 /* Inline; what struct net looks like depends on the configuration. */

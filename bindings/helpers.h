@@ -3,11 +3,16 @@
 #ifndef LBLC_RS_HELPERS_H
 #define LBLC_RS_HELPERS_H
 
+#include <linux/seq_file.h>
 #include <net/ip_vs.h>
 
 void lblc_rs_spin_lock_bh(spinlock_t *lock);
 void lblc_rs_spin_unlock_bh(spinlock_t *lock);
 bool lblc_rs_spin_trylock_bh(spinlock_t *lock);
+bool lblc_rs_proc_create(struct net *net, const char *name,
+			 const struct seq_operations *ops);
+void lblc_rs_proc_remove(struct net *net, const char *name);
+struct net *lblc_rs_seq_net(struct seq_file *m);
 void lblc_rs_dest_hold(struct ip_vs_dest *dest);
 void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest);
 struct netns_ipvs *lblc_rs_net_ipvs(struct net *net);

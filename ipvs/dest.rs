@@ -4,6 +4,7 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_dest`.
 
+use super::{header, Named};
 use crate::bindings;
 use core::{
     ptr::NonNull,
@@ -92,6 +93,17 @@ impl Dest {
     #[inline(always)]
     pub(crate) fn is_overload(&self) -> bool {
         self.flags() & bindings::IP_VS_DEST_F_OVERLOAD != 0
+    }
+
+    /// Address and port.
+    pub(crate) fn name(&self) -> Named {
+        let dest = self.as_ptr();
+        // SAFETY: `&self` keeps the server alive; these are set when it is made and never change.
+        unsafe {
+            let ipv6 = u32::from((*dest).af) == bindings::AF_INET6;
+            let address = header::read_address(&raw const (*dest).addr, ipv6);
+            Named::Endpoint(address, ipv6, u16::from_be((*dest).port))
+        }
     }
 
     #[inline(always)]

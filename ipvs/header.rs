@@ -64,12 +64,23 @@ impl<'a> Header<'a> {
 
     #[inline(always)]
     fn address(&self, addr: *const bindings::nf_inet_addr) -> Address {
-        if self.ipv6 {
-            // SAFETY: The union is four words, and of an IPv6 header C fills in all of them.
-            unsafe { addr.cast::<Address>().read() }
-        } else {
-            // SAFETY: Of an IPv4 header C fills in the first word, and nothing else.
-            [unsafe { addr.cast::<u32>().read() }, 0, 0, 0]
-        }
+        // SAFETY: By the type invariants what the family needs is filled in.
+        unsafe { read_address(addr, self.ipv6) }
+    }
+}
+
+/// Reads an address of C's.
+///
+/// # Safety
+///
+/// `addr` can be read, as far as the family needs it.
+#[inline(always)]
+pub(super) unsafe fn read_address(addr: *const bindings::nf_inet_addr, ipv6: bool) -> Address {
+    if ipv6 {
+        // SAFETY: The union is four words, and the caller promises that all can be read.
+        unsafe { addr.cast::<Address>().read() }
+    } else {
+        // SAFETY: The caller promises that the first word can be read.
+        [unsafe { addr.cast::<u32>().read() }, 0, 0, 0]
     }
 }

@@ -6,11 +6,15 @@
 
 mod dest;
 mod header;
+mod name;
+pub(crate) mod netns;
+pub(crate) mod proc;
 mod scheduler;
 mod service;
-pub(crate) mod sysctl;
+mod sysctl;
 
 pub(crate) use dest::{Dest, DestRef};
 pub(crate) use header::{Address, Header};
+pub(crate) use name::Named;
 pub(crate) use scheduler::{Registration, Scheduler};
 pub(crate) use service::Service;

@@ -12,7 +12,7 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_scheduler`.
 
-use super::{Dest, Header, Service};
+use super::{proc, Dest, Header, Service};
 use crate::{
     bindings,
     rcu::{self, ReadSide},
@@ -23,6 +23,7 @@ use kernel::{
     container_of,
     error::to_result,
     prelude::*,
+    seq_file::SeqFile,
     static_lock_class,
     time::Jiffies,
     types::Opaque, //
@@ -48,6 +49,12 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
 
     /// Regular housekeeping. Softirq; never twice at once for a service.
     fn tick(&self, service: &Service);
+
+    /// How many records [`show()`](Self::show) can print.
+    const RECORDS: usize;
+
+    /// Prints record `number` for `/proc/net/ip_vs_lblc_rs`. Process context, under a mutex.
+    fn show(&self, service: &Service, number: usize, out: &SeqFile);
 
     /// The service lets go: no `tick()` from here on, but late calls of `schedule()` until a grace
     /// period has passed; then the state is dropped, in softirq. Process context, may sleep.
@@ -97,6 +104,18 @@ impl<T: Scheduler> Bound<T> {
         bound.state.tick(service);
         bound.timer.arm(T::TICK);
     }
+
+    /// # Safety
+    ///
+    /// Called for a `Bound<T>` that is listed, which it is no more when `done_service()` goes on.
+    unsafe fn show(object: *mut c_void, number: usize, out: &SeqFile) {
+        // SAFETY: It is alive as long as it is listed, and so is its service.
+        let (bound, service) = unsafe {
+            let bound = &*object.cast::<Self>();
+            (bound, Service::from_raw(bound.service))
+        };
+        bound.state.show(service, number, out);
+    }
 }
 
 /// The C callbacks of `T`: pointers to references, call, convert, nothing else.
@@ -113,6 +132,12 @@ impl<T: Scheduler> VTable<T> {
             Ok(bound) => bound,
             Err(error) => return error.to_errno(),
         };
+        let object = core::ptr::from_ref(&*bound).cast_mut().cast();
+        // SAFETY: `done_service()` takes it off the list before it goes away.
+        if let Err(error) = unsafe { proc::list((*svc).ipvs, object, T::RECORDS, Bound::<T>::show) }
+        {
+            return error.to_errno();
+        }
         bound.timer.arm(T::TICK);
         // SAFETY: The state stays pinned: it is next taken by `done_service()` to be dropped in place.
         let bound = unsafe { KBox::into_raw(Pin::into_inner_unchecked(bound)) };
@@ -131,6 +156,7 @@ impl<T: Scheduler> VTable<T> {
         let raw = unsafe { (*svc).sched_data }.cast::<Bound<T>>();
         // SAFETY: It is alive until the grace period that begins below.
         let bound = unsafe { &*raw };
+        proc::unlist(raw.cast());
         bound.timer.shutdown();
         bound.state.done_service();
         // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_service`.
 
-use super::{sysctl, Dest};
+use super::{header, sysctl, Dest, Named};
 use crate::{bindings, rcu::ReadSide};
 use core::{
     mem::offset_of,
@@ -30,6 +30,31 @@ impl Service {
     /// C's name of the service.
     pub(crate) fn as_ptr(&self) -> *mut bindings::ip_vs_service {
         self.0.get()
+    }
+
+    /// Whether the service is for IPv6.
+    pub(crate) fn is_ipv6(&self) -> bool {
+        // SAFETY: `&self` keeps the service alive; this is set when it is made and never changes.
+        u32::from(unsafe { (*self.as_ptr()).af }) == bindings::AF_INET6
+    }
+
+    /// Firewall mark, or protocol, address and port.
+    pub(crate) fn name(&self) -> Named {
+        let service = self.as_ptr();
+        // SAFETY: As in `is_ipv6()`.
+        unsafe {
+            if (*service).fwmark != 0 {
+                return Named::Mark((*service).fwmark);
+            }
+            let protocol = match (*service).protocol {
+                6 => "TCP",
+                17 => "UDP",
+                _ => "SCTP",
+            };
+            let address = header::read_address(&raw const (*service).addr, self.is_ipv6());
+            let port = u16::from_be((*service).port);
+            Named::Service(protocol, address, self.is_ipv6(), port)
+        }
     }
 
     /// The listed real servers, the newest first. Takes no lock; sees a server that is added or

@@ -21,7 +21,7 @@ use crate::{bindings, timer::HZ};
 use core::{
     mem::size_of,
     ptr::null_mut,
-    sync::atomic::{AtomicBool, AtomicI32, Ordering},
+    sync::atomic::{AtomicI32, Ordering},
 };
 use kernel::{
     error::{from_result, to_result},
@@ -76,7 +76,7 @@ struct Files {
 }
 
 global_lock! {
-    // SAFETY: `Registration::new()` initialises it before anything else of this file runs.
+    // SAFETY: `Watch::new()` initialises it before anything else of this file runs.
     unsafe(uninit) static FILES: Mutex<Files> = Files { aside: false, all: KVec::new() };
 }
 
@@ -156,64 +156,54 @@ unsafe extern "C" fn handler(
     })
 }
 
-/// A netns comes to life. Process context, under the core's pernet rwsem.
+/// A netns comes to life: gives it the file, if the name is free. Process context, under the core's
+/// pernet rwsem. Fails with `ENOMEM`.
 ///
 /// # Safety
 ///
-/// Called by the pernet core, after IPVS' own init.
-unsafe extern "C" fn init_net(net: *mut bindings::net) -> c_int {
-    from_result(|| {
-        // SAFETY: `net` is alive.
-        let ipvs = unsafe { bindings::lblc_rs_net_ipvs(net) };
-        if ipvs.is_null() {
-            return Err(ENOENT);
-        }
-        // SAFETY: `ipvs` is alive, and outlives the file (IPVS' own exit runs after ours).
-        let value = unsafe { value(ipvs) };
-        // INVARIANT: As just said; not registered yet.
-        let file = File {
-            net,
-            value,
-            table: Opaque::new(bindings::ctl_table {
-                procname: c"lblc_expiration".as_char_ptr(),
-                data: value.cast(),
-                maxlen: size_of::<c_int>() as c_int,
-                mode: 0o644,
-                proc_handler: Some(handler),
-                ..pin_init::zeroed()
-            }),
-            header: null_mut(),
-            before_rival: None,
-        };
-        let mut file = KBox::new(file, GFP_KERNEL)?;
+/// `ipvs` is that of `net`, and `remove()` is called before `net` dies.
+pub(super) unsafe fn add(net: *mut bindings::net, ipvs: *mut bindings::netns_ipvs) -> Result {
+    // SAFETY: `ipvs` is alive, and outlives the file (IPVS' own exit runs after ours).
+    let value = unsafe { value(ipvs) };
+    // INVARIANT: As just said; not registered yet.
+    let file = File {
+        net,
+        value,
+        table: Opaque::new(bindings::ctl_table {
+            procname: c"lblc_expiration".as_char_ptr(),
+            data: value.cast(),
+            maxlen: size_of::<c_int>() as c_int,
+            mode: 0o644,
+            proc_handler: Some(handler),
+            ..pin_init::zeroed()
+        }),
+        header: null_mut(),
+        before_rival: None,
+    };
+    let mut file = KBox::new(file, GFP_KERNEL)?;
 
-        let mut files = FILES.lock();
-        files.all.reserve(1, GFP_KERNEL)?;
+    let mut files = FILES.lock();
+    files.all.reserve(1, GFP_KERNEL)?;
+    if !files.aside {
+        file.show();
+    }
+    // SAFETY: `ipvs` is alive.
+    if file.header.is_null() && unsafe { bindings::lblc_rs_rival_was_here(ipvs) } {
         if !files.aside {
-            file.show();
+            // Asking for every other netns would only fill the log.
+            files.aside = true;
+            pr_info!("net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used\n");
         }
-        // SAFETY: `ipvs` is alive.
-        if file.header.is_null() && unsafe { bindings::lblc_rs_rival_was_here(ipvs) } {
-            if !files.aside {
-                // Asking for every other netns would only fill the log.
-                files.aside = true;
-                pr_info!("net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used\n");
-            }
-        } else {
-            file.value().store(DEFAULT, Ordering::Relaxed);
-        }
-        files.all.push(file, GFP_KERNEL)?;
-        Ok(0)
-    })
+    } else {
+        file.value().store(DEFAULT, Ordering::Relaxed);
+    }
+    files.all.push(file, GFP_KERNEL)?;
+    Ok(())
 }
 
 /// A netns dies, or the module goes. Process context. The services of a dying netns are still there
 /// and go on reading the value, which the core frees later.
-///
-/// # Safety
-///
-/// Called by the pernet core with a netns that `init_net()` has seen.
-unsafe extern "C" fn exit_net(net: *mut bindings::net) {
+pub(super) fn remove(net: *mut bindings::net) {
     let mut files = FILES.lock();
     let at = files.all.iter().position(|file| file.net == net);
     let file = at.map(|at| files.all.remove(at));
@@ -256,84 +246,13 @@ unsafe extern "C" fn module_changed(
     0
 }
 
-/// The file in every netns, present and future, from creation to drop.
-#[pin_data]
-pub(crate) struct Registration {
-    // In drop order: as long as there are files, C's module is watched for.
-    #[pin]
-    namespaces: Namespaces,
-    #[pin]
-    watch: Watch,
-}
-
-impl Registration {
-    /// Process context. Fails with `ENOMEM`, or `EBUSY` if it is not the first since the module was
-    /// loaded; a name that is taken is no failure.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        static CALLED: AtomicBool = AtomicBool::new(false);
-        try_pin_init!(Self {
-            watch <- {
-                if CALLED.swap(true, Ordering::Relaxed) {
-                    return Err(EBUSY);
-                }
-                // SAFETY: We get here once, and nothing uses `FILES` before this.
-                unsafe { FILES.init() };
-                Watch::new()
-            },
-            namespaces <- Namespaces::new(),
-        })
-    }
-}
-
-/// Our `init_net()` and `exit_net()`, called for every netns.
-///
-/// # Invariants
-///
-/// `inner` is pinned and registered.
-#[pin_data(PinnedDrop)]
-struct Namespaces {
-    #[pin]
-    inner: Opaque<bindings::pernet_operations>,
-}
-
-// SAFETY: The core has a lock of its own; there are no methods.
-unsafe impl Send for Namespaces {}
-// SAFETY: As above.
-unsafe impl Sync for Namespaces {}
-
-impl Namespaces {
-    fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            inner <- Opaque::try_ffi_init(|slot: *mut bindings::pernet_operations| {
-                // SAFETY: `slot` is memory for it, of which all-zeroes is a valid value.
-                unsafe { slot.write(core::mem::zeroed()) };
-                // SAFETY: It was just initialised and is ours alone.
-                unsafe {
-                    (*slot).init = Some(init_net);
-                    (*slot).exit = Some(exit_net);
-                }
-                // SAFETY: The operations are whole and pinned until they are unregistered.
-                to_result(unsafe { bindings::register_pernet_subsys(slot) })
-            }),
-        })
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for Namespaces {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants it is registered.
-        unsafe { bindings::unregister_pernet_subsys(self.inner.get()) };
-    }
-}
-
 /// Our `module_changed()`, called for every module.
 ///
 /// # Invariants
 ///
 /// `inner` is pinned and registered.
 #[pin_data(PinnedDrop)]
-struct Watch {
+pub(super) struct Watch {
     #[pin]
     inner: Opaque<bindings::notifier_block>,
 }
@@ -344,7 +263,14 @@ unsafe impl Send for Watch {}
 unsafe impl Sync for Watch {}
 
 impl Watch {
-    fn new() -> impl PinInit<Self, Error> {
+    /// Makes the list ready for use and begins to watch. Process context. Fails with `ENOMEM`.
+    ///
+    /// # Safety
+    ///
+    /// Called once since the module was loaded, before anything is registered.
+    pub(super) unsafe fn new() -> impl PinInit<Self, Error> {
+        // SAFETY: The caller promises that this is the first call, and that nobody uses it yet.
+        unsafe { FILES.init() };
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(|slot: *mut bindings::notifier_block| {
                 // SAFETY: `slot` is memory for it, of which all-zeroes is a valid value.

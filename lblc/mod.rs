@@ -8,6 +8,7 @@
 //! | `hash.rs` | which bucket: pure as well |
 //! | `table.rs` | where each destination address went last |
 //! | `gc.rs` | when stale entries are collected |
+//! | `show.rs` | what the operator sees of a table |
 //! | `scheduler.rs` | the scheduler, made of these |
 
 #![deny(unsafe_code)]
@@ -16,6 +17,7 @@ mod gc;
 mod hash;
 mod policy;
 mod scheduler;
+mod show;
 mod table;
 
 pub(crate) use scheduler::Lblc;

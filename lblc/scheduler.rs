@@ -5,13 +5,14 @@
 use super::{
     gc::{self, Collector},
     policy::{self, Server},
+    show,
     table::Table, //
 };
 use crate::{
     ipvs::{Address, Dest, Header, Scheduler, Service},
     rcu::ReadSide,
 };
-use kernel::{prelude::*, time::Jiffies};
+use kernel::{prelude::*, seq_file::SeqFile, time::Jiffies};
 
 /// The state of one service.
 #[pin_data]
@@ -62,6 +63,12 @@ impl Scheduler for Lblc {
 
     fn tick(&self, service: &Service) {
         self.collector.tick(&self.table, service.lblc_expiration());
+    }
+
+    const RECORDS: usize = show::RECORDS;
+
+    fn show(&self, service: &Service, number: usize, out: &SeqFile) {
+        show::record(&self.table, service, number, out);
     }
 
     fn done_service(&self) {

@@ -26,7 +26,7 @@ use kernel::{prelude::*, static_lock_class, time::Jiffies};
 
 /// C: `IP_VS_LBLC_TAB_BITS`.
 const BUCKET_BITS: u32 = 10;
-const BUCKETS: usize = 1 << BUCKET_BITS;
+pub(super) const BUCKETS: usize = 1 << BUCKET_BITS;
 
 /// What is remembered of one destination address.
 pub(crate) struct Entry {
@@ -37,6 +37,16 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// The destination address.
+    pub(crate) fn key(&self) -> &Address {
+        &self.key
+    }
+
+    /// When the entry was last asked for, in jiffies.
+    pub(crate) fn last_use(&self) -> Jiffies {
+        self.last_use.load(Ordering::Relaxed)
+    }
+
     /// The server that the address went to.
     #[inline(always)]
     pub(crate) fn dest(&self) -> &Dest {
@@ -106,6 +116,15 @@ impl Table {
         let mut entries = self.list.walk(self.bucket(key), rcu);
         let entry = entries.find(|entry| entry.key == *key)?;
         entry.touch(expiration).then_some(entry)
+    }
+
+    /// The entries of one bucket. Takes no lock.
+    pub(crate) fn bucket_entries<'g>(
+        &'g self,
+        bucket: usize,
+        rcu: ReadSide<'g>,
+    ) -> impl Iterator<Item = &'g Entry> {
+        self.list.walk(bucket, rcu)
     }
 
     /// Remembers that `key` went to `dest`, if there is room and memory for it.

@@ -18,6 +18,11 @@ pub(crate) mod hash_list;
 pub(crate) struct ReadSide<'g>(PhantomData<(&'g (), *mut ())>);
 
 impl<'g> ReadSide<'g> {
+    /// A section that we entered ourselves.
+    pub(crate) fn of(_guard: &'g kernel::sync::rcu::Guard) -> Self {
+        Self(PhantomData)
+    }
+
     /// Takes C's word for it.
     ///
     /// # Safety

@@ -68,7 +68,8 @@ key() {
 }
 
 # as_root COMMAND...: runs it as root in a mount and a pid namespace of its own; as an ordinary user,
-# as root of a user namespace that has the user's subordinate ids.
+# as root of a user namespace that has the user's subordinate ids. With LBLC_EXEC=exec it takes the place
+# of the shell: who kills that kills all of it.
 as_root() {
 	local flags=(--mount --pid --fork --kill-child)
 	if [[ $(id -u) != 0 ]]; then
@@ -80,7 +81,7 @@ as_root() {
 				"/etc/subuid and /etc/subgid (packages uidmap and util-linux >= 2.38)"
 		export LBLC_NAMESPACES=ok
 	fi
-	unshare "${flags[@]}" "$@"
+	${LBLC_EXEC:-} unshare "${flags[@]}" "$@"
 }
 
 ROOT=$CACHE/root-$(key "$TOP/scripts/root.packages" "$TOP/scripts/make-root")

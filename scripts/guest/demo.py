@@ -11,7 +11,8 @@ import sys
 from collections import Counter, OrderedDict
 
 sys.path.append(os.path.dirname(__file__) + "/../../tests/selftest")
-from lab import Lab, Servers, inside, key, run, wait_until  # noqa: E402
+from harness import run, wait_until  # noqa: E402
+from lab import Lab, Servers, inside, key  # noqa: E402
 
 SITES = [key(n) for n in range(1, 65)]
 ROOM = 24  # pages that a cache has room for
@@ -167,7 +168,8 @@ now = what_moved(now, f"{victim} removed, and back before anybody asked")
 show(f"ipvsadm -d -f 1 -r {lab.address(victim)}:0")
 now = what_moved(now, f"{victim} removed for good")
 
-title("4. How long a site is remembered")
+title("4. What is remembered, and for how long")
+show("head -4 /proc/net/ip_vs_lblc_rs")
 show("sysctl net.ipv4.vs.lblc_expiration")
 show("sysctl -w net.ipv4.vs.lblc_expiration=3600")
 

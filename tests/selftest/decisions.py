@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """Each clause of the decision, at its boundaries, and what differs from C on purpose.
 
-The table of BEHAVIOUR: keep the known server if it is available, accepts, and is not overloaded while
+The rule: keep the known server if it is available, accepts, and is not overloaded while
 another is half idle; else the least loaded one, of equals the one added last.
 """
 
-from lab import Lab, key, main, run, socket, struct, sysctl, inside, wait_until
+import socket
+import struct
+
+from harness import main, run, wait_until
+from lab import Lab, inside, key, sysctl
 
 lab = Lab()
 D = key(1)

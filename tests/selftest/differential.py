@@ -14,7 +14,8 @@ import socket
 import struct
 import time
 
-from lab import Connection, Lab, inside, key, main, run, wait_until
+from harness import main, run, wait_until
+from lab import Connection, Lab, inside, key
 
 PORTS, MARKS = (80, 81), ("-f 1", "-f 2")
 HEADERS = ("FWM  00000001", "FWM  00000002")

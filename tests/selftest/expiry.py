@@ -4,7 +4,8 @@
 
 import time
 
-from lab import Lab, Skip, key, main, sysctl
+from harness import Skip, main
+from lab import Lab, key, sysctl
 
 lab = Lab()
 EXPIRATION = "net/ipv4/vs/lblc_expiration"

@@ -4,7 +4,8 @@
 
 from collections import Counter
 
-from lab import PORTS, VIP, VIP6, Lab, key, main, run, wait_until
+from harness import main, run, wait_until
+from lab import PORTS, VIP, VIP6, Lab, key
 
 lab = Lab()
 

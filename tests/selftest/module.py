@@ -5,8 +5,8 @@
 import os
 import subprocess
 
-from lab import (Lab, Traffic, inside, key, loaded, main, run, sysctl, unload_all,
-                 wait_until)
+from harness import loaded, main, run, unload_all, wait_until
+from lab import Lab, Traffic, inside, key, sysctl
 
 lab = Lab()
 EXPIRATION = "net/ipv4/vs/lblc_expiration"

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The scheduler of a live service changes under traffic."""
 
-from lab import Lab, Traffic, key, main, run
+from harness import main, run
+from lab import Lab, Traffic, key
 
 lab = Lab()
 

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What every file of cases needs: commands, waiting, and a KTAP line for each case."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import traceback
+
+sys.path.append(os.environ.get("KSFT_DIR", os.path.dirname(__file__) + "/..") + "/kselftest")
+import ksft  # noqa: E402, from the kernel's tools/testing/selftests
+
+
+def run(command, check=True, **more):
+    """Runs a shell command; returns its output, or raises with what it said."""
+    done = subprocess.run(command, shell=isinstance(command, str), text=True, capture_output=True,
+                          **more)
+    if check and done.returncode:
+        raise RuntimeError(f"{command}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout.strip() if check else done
+
+
+def wait_until(condition, what, seconds=20):
+    """Waits for a condition; returns what it returned."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise RuntimeError(f"gave up waiting: {what}")
+        time.sleep(0.002)
+
+
+class Skip(Exception):
+    """This kernel or machine cannot run the case."""
+
+
+def loaded():
+    """The modules in the kernel."""
+    with open("/proc/modules") as file:
+        return {line.split()[0] for line in file}
+
+
+def unload_all():
+    """Unloads both lblc modules, whichever are there."""
+    for module in ("ip_vs_lblc_rs", "ip_vs_lblc"):
+        if module in loaded():
+            run(f"rmmod {module}")
+
+
+def the_kernel_is_unharmed():
+    """The last case of every file: nothing holds the module, and the kernel has no complaint."""
+    unload_all()
+    out_of_tree, unsigned = 1 << 12, 1 << 13
+    with open("/proc/sys/kernel/tainted") as file:
+        taints = int(file.read()) & ~(out_of_tree | unsigned)
+    assert not taints, f"tainted: {taints}"
+
+
+def main(cases, lab):
+    """Runs the cases, which are functions, and prints KTAP; the exit status is kselftest's.
+    CASE=name (a regular expression) chooses."""
+    wanted = os.environ.get("CASE")
+    cases = [case for case in cases if not wanted or re.fullmatch(wanted, case.__name__)]
+    cases.append(the_kernel_is_unharmed)
+    sys.stdout.reconfigure(line_buffering=True)
+    ksft.print_header()
+    ksft.set_plan(len(cases))
+    for case in cases:
+        start = time.monotonic()
+        try:
+            lab.clear()
+            case()
+        except Skip as why:
+            ksft.print_msg(why)
+            ksft.test_result_skip(case.__name__)
+        except Exception as error:  # whatever it is, it is this case's failure
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__)
+                      if frame.filename == sys.argv[0]]
+            line = frames[-1].line if frames else ""
+            for text in f"{type(error).__name__}: {error}\nat: {line}".splitlines():
+                ksft.print_msg(text)
+            ksft.test_result_fail(case.__name__)
+        else:
+            ksft.test_result_pass(case.__name__)
+        ksft.print_msg(f"{time.monotonic() - start:.1f} s")
+    if ksft.ksft_cnt["skip"] == len(cases) - 1 > 0:
+        sys.exit(ksft.KSFT_SKIP)
+    ksft.finished()
