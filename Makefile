@@ -17,7 +17,7 @@ help: ## what can be made
 	@echo '  CASE=name                     which cases (make test)'
 
 modules: ## the module for the kernel tree KDIR (default: the running kernel's)
-	@scripts/check-kdir "$(KDIR)" $(if $(filter um,$(ARCH)),um)
+	@scripts/check-kdir "$(KDIR)"
 	@mkdir -p "$(MO)"
 	$(MAKE) --no-print-directory -C "$(KDIR)" M="$(CURDIR)" MO="$(abspath $(MO))" CONFIG_IP_VS_LBLC_RS=m modules
 

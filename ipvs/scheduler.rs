@@ -211,8 +211,9 @@ unsafe impl<T: Scheduler> Send for Registration<T> {}
 unsafe impl<T: Scheduler> Sync for Registration<T> {}
 
 impl<T: Scheduler> Registration<T> {
-    /// Registers `T` as `name`, which users give to `ipvsadm -s`. A service can bind to it before this returns. Process context. Fails with
-    /// `EINVAL` if the name is taken, `ENOENT` if IPVS is being unloaded.
+    /// Registers `T` as `name`, which users give to `ipvsadm -s`. A service can bind to it before this
+    /// returns. Process context. Fails with `EINVAL` if the name is taken, `ENOENT` if IPVS is being
+    /// unloaded.
     /// C: `register_ip_vs_scheduler()`.
     pub(crate) fn new(
         module: &'static ThisModule,

@@ -235,6 +235,7 @@ unsafe extern "C" fn module_changed(
     for file in files.all.iter_mut() {
         if coming {
             file.before_rival = Some(file.value().load(Ordering::Relaxed));
+            // Waits for whoever is in the file, with `FILES` held: C's module waits with us.
             file.hide();
         } else if let Some(value) = file.before_rival.take() {
             file.value().store(value, Ordering::Relaxed);

@@ -138,9 +138,12 @@ impl Table {
             .walk(bucket)
             .find(|entry| entry.key == *key)
             .map(|entry| {
-                // An expired entry that gets the same server again lives on.
-                entry.last_use.store(timer::now(), Ordering::Relaxed);
-                entry.dest().is(dest)
+                let same = entry.dest().is(dest);
+                if same {
+                    // An expired entry that gets the same server again lives on; no other does.
+                    entry.last_use.store(timer::now(), Ordering::Relaxed);
+                }
+                same
             });
         // Another CPU may have been faster with the same answer. Replacing needs no more room.
         if known == Some(true) || (known.is_none() && writer.state().entries >= HARD_MAX_ENTRIES) {

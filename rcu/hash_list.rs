@@ -96,8 +96,8 @@ impl<T: Send + Sync + 'static, S> HashList<T, S> {
         })
     }
 
-    /// Walks the chain of `bucket`, which is taken modulo the number of buckets. Any context. Takes
-    /// no lock; sees an entry that is inserted or removed meanwhile, or not.
+    /// Walks the chain of `bucket`; one that does not exist is empty. Any context. Takes no lock; sees
+    /// an entry that is inserted or removed meanwhile, or not.
     #[inline(always)]
     pub(crate) fn walk<'g>(&'g self, bucket: usize, _rcu: ReadSide<'g>) -> Chain<'g, T> {
         let head = self.buckets.get(bucket);
