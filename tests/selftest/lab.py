@@ -140,11 +140,15 @@ class Traffic(threading.Thread):
         with inside("client"):
             while not self.stop.is_set():
                 try:
-                    with socket.create_connection((key(self.served % 50), 80), timeout=0.2) as sock:
-                        sock.recv(16)
-                    self.served += 1
+                    with socket.create_connection((key(self.served % 50), 80), timeout=0.5) as sock:
+                        self.served += bool(sock.recv(16))
                 except OSError:
                     self.refused += 1
+
+    def flows(self):
+        """Waits until another connection was served: a round must not be over before it was used."""
+        before = self.served
+        wait_until(lambda: self.served > before, "traffic flows")
 
     def __enter__(self):
         self.start()

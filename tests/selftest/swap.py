@@ -15,8 +15,10 @@ def swapped_to_and_from(*schedulers, rounds=6):
             for scheduler in schedulers:
                 run(f"ipvsadm -E -f 1 -s {scheduler}")
                 run(f"ipvsadm -E -f 1 -s {scheduler}")  # the same again is no swap
+                if scheduler != "none":
+                    traffic.flows()
         run("ipvsadm -E -f 1 -s lblc_rs")
-    assert traffic.served, "traffic flowed"
+        traffic.flows()
     first = [lab.ask(key(n)) for n in range(20)]
     assert None not in first and [lab.ask(key(n)) for n in range(20)] == first
 
@@ -54,16 +56,15 @@ def servers_come_and_go_under_traffic():
             for name in lab.names[1:]:
                 lab.ipvs(lab.server("-e", name, 5), lab.server("-d", name),
                          lab.server("-a", name, 1000))
-    assert traffic.served > traffic.refused, (traffic.served, traffic.refused)
+                traffic.flows()
 
 
 def services_come_and_go_under_traffic():
     with Traffic() as traffic:
         for _ in range(20):
             lab.service()
-            assert lab.ask(key(1))
+            traffic.flows()
             run("ipvsadm -D -f 1")
-    assert traffic.served
 
 
 main([to_and_from_lblc, to_and_from_wlc, to_and_from_none,
