@@ -13,9 +13,11 @@ use kernel::prelude::*;
 mod bindings;
 mod ipvs;
 mod lblc;
+mod percpu;
 mod random;
 mod rcu;
 mod timer;
+mod work;
 
 module! {
     type: Module,
@@ -32,14 +34,15 @@ module! {
 }
 
 /// What the loaded module holds. Dropped from top to bottom, which is the only right order: no new
-/// service may bind, then no packet may be in `schedule()`, then no file may be left, and at last
-/// no RCU callback of ours may be pending when our text goes.
+/// service may bind, then no packet may be in `schedule()`, then no file may be left, then no work may
+/// be queued, and at last no RCU callback of ours may be pending when our text goes.
 #[pin_data]
 struct Module {
     #[pin]
     scheduler: ipvs::Registration<lblc::Lblc>,
     #[pin]
     namespaces: ipvs::netns::Registration,
+    queue: work::Queue,
     callbacks: rcu::Barrier,
 }
 
@@ -51,6 +54,7 @@ impl kernel::InPlaceModule for Module {
         };
         try_pin_init!(Self {
             callbacks: rcu::Barrier,
+            queue: work::Queue::new()?,
             namespaces <- ipvs::netns::Registration::new(),
             // A service can bind before we return: this is the last step that can fail.
             scheduler <- ipvs::Registration::new(module, name),

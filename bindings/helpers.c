@@ -5,7 +5,9 @@
  */
 
 #include <linux/module.h>
+#include <linux/percpu.h>
 #include <linux/proc_fs.h>
+#include <linux/sched.h>
 #include <linux/seq_file_net.h>
 
 #include "helpers.h"
@@ -42,12 +44,24 @@ void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest)
 	ip_vs_dest_put_and_free(dest);
 }
 
+/* What an open file of ours has. */
+struct lblc_rs_seq {
+	struct seq_net_private net; /* must be first */
+	u64 end; /* of the record at the present position */
+};
+
+/* The type of ->private is C's. */
+u64 *lblc_rs_seq_end(struct seq_file *m)
+{
+	return &((struct lblc_rs_seq *)m->private)->end;
+}
+
 /* A macro without CONFIG_PROC_FS; and the place of ->proc_net in struct net. */
 bool lblc_rs_proc_create(struct net *net, const char *name,
 			 const struct seq_operations *ops)
 {
 	return !IS_ENABLED(CONFIG_PROC_FS) ||
-	       proc_create_net(name, 0400, net->proc_net, ops, sizeof(struct seq_net_private));
+	       proc_create_net(name, 0400, net->proc_net, ops, sizeof(struct lblc_rs_seq));
 }
 
 /* As above. */
@@ -66,6 +80,41 @@ struct net *lblc_rs_seq_net(struct seq_file *m)
 struct netns_ipvs *lblc_rs_net_ipvs(struct net *net)
 {
 	return net_ipvs(net);
+}
+
+/* A macro, or a static call. */
+void lblc_rs_cond_resched(void)
+{
+	cond_resched();
+}
+
+/* A macro with a variable number of arguments. */
+struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name)
+{
+	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
+}
+
+/* A macro. */
+u64 *lblc_rs_alloc_counters(size_t number)
+{
+	return (u64 *)__alloc_percpu(number * sizeof(u64), sizeof(u64));
+}
+
+/* A macro; x86-64 counts without this. */
+void lblc_rs_count(u64 *counter)
+{
+	this_cpu_inc(*(u64 __percpu *)counter);
+}
+
+/* Macros. */
+u64 lblc_rs_sum_counter(u64 *counter)
+{
+	u64 sum = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		sum += READ_ONCE(*per_cpu_ptr((u64 __percpu *)counter, cpu));
+	return sum;
 }
 
 /*

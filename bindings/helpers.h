@@ -4,6 +4,7 @@
 #define LBLC_RS_HELPERS_H
 
 #include <linux/seq_file.h>
+#include <linux/workqueue.h>
 #include <net/ip_vs.h>
 
 void lblc_rs_spin_lock_bh(spinlock_t *lock);
@@ -17,6 +18,12 @@ void lblc_rs_dest_hold(struct ip_vs_dest *dest);
 void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest);
 struct netns_ipvs *lblc_rs_net_ipvs(struct net *net);
 bool lblc_rs_rival_was_here(struct netns_ipvs *ipvs);
+u64 *lblc_rs_seq_end(struct seq_file *m);
+void lblc_rs_cond_resched(void);
+struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name);
+u64 *lblc_rs_alloc_counters(size_t number);
+void lblc_rs_count(u64 *counter);
+u64 lblc_rs_sum_counter(u64 *counter);
 
 /* So that bindgen need not know the hundred types in struct netns_ipvs. */
 static const unsigned long LBLC_RS_EXPIRATION =

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_dest`.
 
-use super::{header, Named};
+use super::{header, name::Endpoint};
 use crate::bindings;
 use core::{
     ptr::NonNull,
@@ -44,22 +44,6 @@ impl Dest {
         core::ptr::eq(self, other)
     }
 
-    /// Whether the server is in its service's list, and not in the core's trash.
-    /// C: `IP_VS_DEST_CF_AVAILABLE`.
-    #[inline(always)]
-    pub(crate) fn is_available(&self) -> bool {
-        #[cfg(ip_vs_dest_cflags)]
-        {
-            // SAFETY: `&self` keeps the server alive; the read is volatile as others write it.
-            let flags = unsafe { (&raw const (*self.as_ptr()).cflags).read_volatile() };
-            flags & bindings::IP_VS_DEST_CF_AVAILABLE as kernel::ffi::c_ulong != 0
-        }
-        #[cfg(not(ip_vs_dest_cflags))]
-        {
-            self.flags() & bindings::IP_VS_DEST_F_AVAILABLE != 0
-        }
-    }
-
     /// Configured capacity, in connections; 0 means quiesced: no new connections.
     #[inline(always)]
     pub(crate) fn weight(&self) -> i32 {
@@ -95,14 +79,25 @@ impl Dest {
         self.flags() & bindings::IP_VS_DEST_F_OVERLOAD != 0
     }
 
+    /// Whether an upper connection threshold is set: without one, the core never flags the server as
+    /// overloaded.
+    pub(crate) fn is_limited(&self) -> bool {
+        // SAFETY: `&self` keeps the server alive; the read is volatile, as an edit may write it.
+        unsafe { (&raw const (*self.as_ptr()).u_threshold).read_volatile() != 0 }
+    }
+
     /// Address and port.
-    pub(crate) fn name(&self) -> Named {
+    pub(crate) fn endpoint(&self) -> Endpoint {
         let dest = self.as_ptr();
         // SAFETY: `&self` keeps the server alive; these are set when it is made and never change.
         unsafe {
             let ipv6 = u32::from((*dest).af) == bindings::AF_INET6;
             let address = header::read_address(&raw const (*dest).addr, ipv6);
-            Named::Endpoint(address, ipv6, u16::from_be((*dest).port))
+            Endpoint {
+                address,
+                ipv6,
+                port: u16::from_be((*dest).port),
+            }
         }
     }
 

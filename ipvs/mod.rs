@@ -6,15 +6,23 @@
 
 mod dest;
 mod header;
+mod max_entries;
 mod name;
 pub(crate) mod netns;
 pub(crate) mod proc;
 mod scheduler;
+mod server;
+mod servers;
 mod service;
 mod sysctl;
 
-pub(crate) use dest::{Dest, DestRef};
+use dest::DestRef;
+
+pub(crate) use dest::Dest;
 pub(crate) use header::{Address, Header};
+pub(crate) use max_entries::Limit;
 pub(crate) use name::Named;
-pub(crate) use scheduler::{Registration, Scheduler};
+pub(crate) use scheduler::{Call, Registration, Scheduler};
+pub(crate) use server::{Cell, Server};
+pub(crate) use servers::Servers;
 pub(crate) use service::Service;

@@ -8,23 +8,24 @@ use core::{
     net::{Ipv4Addr, Ipv6Addr},
 };
 
+/// `192.0.2.1:80` or `[2001:db8::1]:80`
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) address: Address,
+    pub(crate) ipv6: bool,
+    pub(crate) port: u16,
+}
+
 /// Something with a name that people know.
 pub(crate) enum Named {
     /// `192.0.2.1` or `2001:db8::1`
     Address(Address, bool),
-    /// `192.0.2.1:80` or `[2001:db8::1]:80`
-    Endpoint(Address, bool, u16),
+    /// See there.
+    Endpoint(Endpoint),
     /// `FWM 1`
     Mark(u32),
     /// `TCP 192.0.2.1:80`
-    Service(&'static str, Address, bool, u16),
-}
-
-impl Named {
-    /// An address, of which the caller knows the family.
-    pub(crate) fn address(address: &Address, ipv6: bool) -> Self {
-        Self::Address(*address, ipv6)
-    }
+    Service(&'static str, Endpoint),
 }
 
 impl fmt::Display for Named {
@@ -39,15 +40,17 @@ impl fmt::Display for Named {
                 let bits = u128::from(high) << 64 | u128::from(low);
                 write!(f, "{}", Ipv6Addr::from_bits(bits))
             }
-            Self::Endpoint(address, false, port) => {
-                write!(f, "{}:{port}", Self::Address(address, false))
-            }
-            Self::Endpoint(address, true, port) => {
-                write!(f, "[{}]:{port}", Self::Address(address, true))
+            Self::Endpoint(Endpoint {
+                address,
+                ipv6,
+                port,
+            }) => {
+                let (open, close) = if ipv6 { ("[", "]") } else { ("", "") };
+                write!(f, "{open}{}{close}:{port}", Self::Address(address, ipv6))
             }
             Self::Mark(mark) => write!(f, "FWM {mark}"),
-            Self::Service(protocol, address, ipv6, port) => {
-                write!(f, "{protocol} {}", Self::Endpoint(address, ipv6, port))
+            Self::Service(protocol, endpoint) => {
+                write!(f, "{protocol} {}", Self::Endpoint(endpoint))
             }
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h).
 
-use super::{proc, sysctl};
+use super::{max_entries, proc, sysctl};
 use crate::bindings;
 use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::{
@@ -25,11 +25,15 @@ unsafe extern "C" fn init_net(net: *mut bindings::net) -> c_int {
         if ipvs.is_null() {
             return Err(ENOENT);
         }
-        // SAFETY: `exit_net()` takes both away before the netns dies, or the second if the first
-        // cannot be had.
+        // SAFETY: `exit_net()` takes all away before the netns dies, or we if one cannot be had.
         unsafe {
             sysctl::add(net, ipvs)?;
-            proc::add(net).inspect_err(|_| sysctl::remove(net))?;
+            max_entries::add(net, ipvs)
+                .and_then(|()| proc::add(net))
+                .inspect_err(|_| {
+                    max_entries::remove(net);
+                    sysctl::remove(net);
+                })?;
         }
         Ok(0)
     })
@@ -44,10 +48,11 @@ unsafe extern "C" fn init_net(net: *mut bindings::net) -> c_int {
 unsafe extern "C" fn exit_net(net: *mut bindings::net) {
     // SAFETY: `init_net()` added it.
     unsafe { proc::remove(net) };
+    max_entries::remove(net);
     sysctl::remove(net);
 }
 
-/// Both files in every netns, present and future, from creation to drop.
+/// The files in every netns, present and future, from creation to drop.
 #[pin_data]
 pub(crate) struct Registration {
     // In drop order: as long as there are files, there are services to show and C's module to watch.
@@ -55,6 +60,7 @@ pub(crate) struct Registration {
     namespaces: Namespaces,
     #[pin]
     watch: sysctl::Watch,
+    limits: max_entries::List,
     services: proc::List,
 }
 
@@ -71,6 +77,8 @@ impl Registration {
                 // SAFETY: We get here once, and nothing is registered yet.
                 unsafe { proc::List::new() }
             },
+            // SAFETY: As above.
+            limits: unsafe { max_entries::List::new() },
             // SAFETY: As above.
             watch <- unsafe { sysctl::Watch::new() },
             namespaces <- Namespaces::new(),

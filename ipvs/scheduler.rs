@@ -5,20 +5,22 @@
 //! The life of a service's state, and who may look at it:
 //!
 //! ```text
-//!  init_service()     schedule(), any CPU      done_service()                   grace period
-//!  new ── published ──────────────────────────── timer stopped, drained ───────── dropped, freed
-//!           └── tick(), softirq, one at a time ──┘  late schedule() may still run ──┘
+//!  init_service()      schedule(), any CPU       done_service()                 grace period
+//!  new ── published ───────────────────────────── timer, work stopped ─────────── dropped by a work item
+//!           ├── tick(), softirq, one at a time ──┤  late schedule() may still run ──┘
+//!           └── work(), process, one at a time ──┘
 //! ```
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_scheduler`.
 
-use super::{proc, Dest, Header, Service};
+use super::{proc, Dest, Header, Servers, Service};
 use crate::{
     bindings,
     rcu::{self, ReadSide},
     timer::Timer,
+    work::{Disposal, Work},
 };
-use core::{marker::PhantomData, mem::offset_of, ptr::null_mut};
+use core::{marker::PhantomData, ops::Range, ptr::null_mut};
 use kernel::{
     container_of,
     error::to_result,
@@ -29,10 +31,23 @@ use kernel::{
     types::Opaque, //
 };
 
+/// What `schedule()` can see and use.
+#[derive(Clone, Copy)]
+pub(crate) struct Call<'g> {
+    /// The service that the packet is for.
+    pub(crate) service: &'g Service,
+    /// Its real servers.
+    pub(crate) servers: &'g Servers,
+    /// Queue it, and [`Scheduler::work()`] will be called.
+    pub(crate) work: &'g Work,
+    /// The read-side section of the call.
+    pub(crate) rcu: ReadSide<'g>,
+}
+
 /// A scheduler: the value is its state for one service.
 pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
-    /// The time between two calls of [`tick()`](Self::tick), in jiffies.
-    const TICK: Jiffies;
+    /// The time between two calls of [`tick()`](Self::tick), in jiffies; 0: there are none.
+    const TICK: Jiffies = 0;
 
     /// Makes the state for `service`, which may have servers already. Process context, under the
     /// core's service mutex, may sleep. On an error the service is not bound.
@@ -40,56 +55,68 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
 
     /// Chooses a server for a new connection, or none. Softirq, or process context with preemption
     /// and bottom halves on; any number of CPUs at once; must not sleep.
-    fn schedule<'g>(
-        &'g self,
-        service: &'g Service,
-        header: &Header<'_>,
-        rcu: ReadSide<'g>,
-    ) -> Option<&'g Dest>;
+    fn schedule<'g>(&'g self, call: Call<'g>, header: &Header<'_>) -> Option<&'g Dest>;
 
-    /// Regular housekeeping. Softirq; never twice at once for a service.
-    fn tick(&self, service: &Service);
+    /// Regular housekeeping that takes little time. Softirq; never twice at once for a service.
+    fn tick(&self, _work: &Work) {}
 
-    /// How many records [`show()`](Self::show) can print.
-    const RECORDS: usize;
+    /// Housekeeping that takes time: after somebody queued the service's work item. Process context,
+    /// may sleep; never twice at once for a service.
+    fn work(&self, _service: &Service) {}
 
-    /// Prints record `number` for `/proc/net/ip_vs_lblc_rs`. Process context, under a mutex.
-    fn show(&self, service: &Service, number: usize, out: &SeqFile);
+    /// How many records [`show()`](Self::show) can print; at most [`proc::MAX_RECORDS`].
+    const RECORDS: u64 = 0;
 
-    /// The service lets go: no `tick()` from here on, but late calls of `schedule()` until a grace
-    /// period has passed; then the state is dropped, in softirq. Process context, may sleep.
-    fn done_service(&self);
+    /// The end of the records to print in one go, beginning with `record`. Process context.
+    fn span(&self, record: u64) -> u64 {
+        record.wrapping_add(1)
+    }
+
+    /// Prints records for `/proc/net/ip_vs_lblc_rs`. Process context, under a mutex.
+    fn show(&self, _service: &Service, _records: Range<u64>, _out: &SeqFile) {}
+
+    /// Prints a line for `/proc/net/ip_vs_lblc_rs_stats`. Process context, under a mutex.
+    fn stats(&self, _service: &Service, _out: &SeqFile) {}
 }
 
 /// What `svc->sched_data` points to: a scheduler's state and what the framework needs around it.
 #[pin_data]
 struct Bound<T> {
-    rcu: rcu::Head,
-    #[pin]
-    timer: Timer,
-    service: *mut bindings::ip_vs_service,
+    // Dropped in this order: what `state` knows of servers may lead there.
     #[pin]
     state: T,
+    #[pin]
+    servers: Servers,
+    service: *mut bindings::ip_vs_service,
+    #[pin]
+    timer: Timer,
+    #[pin]
+    work: Work,
+    #[pin]
+    disposal: Disposal,
 }
 
 // SAFETY: `service` is only used as C's callbacks allow, whatever the thread; the rest is `Send`.
 unsafe impl<T: Send> Send for Bound<T> {}
 
-// SAFETY: The head is private and queued only by `done_service()`, which C calls once a state.
-unsafe impl<T: Scheduler> rcu::Deferred for Bound<T> {
-    const HEAD: usize = offset_of!(Self, rcu);
-}
-
 impl<T: Scheduler> Bound<T> {
     fn new(bound_to: &Service) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
-            rcu: rcu::Head::new(),
+            state <- T::init_service(bound_to),
+            servers <- Servers::new(),
+            service: bound_to.as_ptr(),
             // SAFETY: `done_service()` shuts the timer down before service and state go away; if
             // this fails, it was never armed.
             timer <- unsafe { Timer::new(c"lblc_rs_tick", static_lock_class!(), Self::tick) },
-            service: bound_to.as_ptr(),
-            state <- T::init_service(bound_to),
+            // SAFETY: `done_service()` disables it, as it does the timer.
+            work <- unsafe { Work::new(c"lblc_rs_work", static_lock_class!(), Self::work) },
+            disposal <- Disposal::new(c"lblc_rs_disposal", static_lock_class!(), Self::dispose),
         })
+    }
+
+    fn service(&self) -> &Service {
+        // SAFETY: The service outlives `done_service()`, after which nobody comes here.
+        unsafe { Service::from_raw(self.service) }
     }
 
     /// # Safety
@@ -99,22 +126,50 @@ impl<T: Scheduler> Bound<T> {
         // SAFETY: `Timer` wraps `timer_list` transparently, and this one is in a `Bound<T>`, alive
         // because `done_service()` waits for us before it lets go of it.
         let bound = unsafe { &*container_of!(timer.cast::<Timer>(), Self, timer) };
-        // SAFETY: The service outlives `done_service()`.
-        let service = unsafe { Service::from_raw(bound.service) };
-        bound.state.tick(service);
+        bound.state.tick(&bound.work);
         bound.timer.arm(T::TICK);
     }
 
     /// # Safety
     ///
-    /// Called for a `Bound<T>` that is listed, which it is no more when `done_service()` goes on.
-    unsafe fn show(object: *mut c_void, number: usize, out: &SeqFile) {
-        // SAFETY: It is alive as long as it is listed, and so is its service.
-        let (bound, service) = unsafe {
-            let bound = &*object.cast::<Self>();
-            (bound, Service::from_raw(bound.service))
-        };
-        bound.state.show(service, number, out);
+    /// Called by the queue with the `work` of a pinned `Bound<T>`.
+    unsafe extern "C" fn work(work: *mut bindings::work_struct) {
+        // SAFETY: As in `tick()`.
+        let bound = unsafe { &*container_of!(work.cast::<Work>(), Self, work) };
+        bound.state.work(bound.service());
+        bound.servers.forget();
+    }
+
+    /// # Safety
+    ///
+    /// Called by the queue, once, with the `disposal` of a pinned `Bound<T>` that came from
+    /// `KBox::into_raw()`, a grace period after C let go of it.
+    unsafe extern "C" fn dispose(work: *mut bindings::work_struct) {
+        // SAFETY: As the caller promises; `Disposal` begins with the `work_struct`.
+        let bound = unsafe { container_of!(work.cast::<Disposal>(), Self, disposal) };
+        // SAFETY: It came from `into_raw()`, and is dropped in place.
+        drop(unsafe { KBox::from_raw(bound) });
+    }
+}
+
+/// The files' view of a state, which is listed until `done_service()`.
+impl<T: Scheduler> proc::Shown for Bound<T> {
+    const RECORDS: u64 = T::RECORDS;
+
+    fn span(&self, record: u64) -> u64 {
+        self.state.span(record)
+    }
+
+    fn show(&self, records: Range<u64>, out: &SeqFile) {
+        self.state.show(self.service(), records, out);
+    }
+
+    fn stats(&self, out: &SeqFile) {
+        self.state.stats(self.service(), out);
+    }
+
+    fn wake(&self) {
+        self.work.queue();
     }
 }
 
@@ -132,13 +187,16 @@ impl<T: Scheduler> VTable<T> {
             Ok(bound) => bound,
             Err(error) => return error.to_errno(),
         };
-        let object = core::ptr::from_ref(&*bound).cast_mut().cast();
-        // SAFETY: `done_service()` takes it off the list before it goes away.
-        if let Err(error) = unsafe { proc::list((*svc).ipvs, object, T::RECORDS, Bound::<T>::show) }
-        {
+        let listed = bound.servers.add_all(service).and_then(|()| {
+            // SAFETY: `done_service()` takes it off the list before it goes away.
+            unsafe { proc::list((*svc).ipvs, core::ptr::from_ref(&*bound)) }
+        });
+        if let Err(error) = listed {
             return error.to_errno();
         }
-        bound.timer.arm(T::TICK);
+        if T::TICK != 0 {
+            bound.timer.arm(T::TICK);
+        }
         // SAFETY: The state stays pinned: it is next taken by `done_service()` to be dropped in place.
         let bound = unsafe { KBox::into_raw(Pin::into_inner_unchecked(bound)) };
         // SAFETY: Nobody reads `sched_data`: `svc->scheduler` is null, and `ip_vs_edit_service()` has
@@ -156,12 +214,44 @@ impl<T: Scheduler> VTable<T> {
         let raw = unsafe { (*svc).sched_data }.cast::<Bound<T>>();
         // SAFETY: It is alive until the grace period that begins below.
         let bound = unsafe { &*raw };
-        proc::unlist(raw.cast());
+        proc::unlist(raw.cast_const().cast());
         bound.timer.shutdown();
-        bound.state.done_service();
+        bound.work.disable();
         // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find
-        // it, and calls this once. The timer is dead.
-        unsafe { rcu::drop_after_grace_period(raw) };
+        // it, and calls this once. Timer and work item are dead.
+        unsafe { bound.disposal.queue_after_grace_period() };
+    }
+
+    /// # Safety
+    ///
+    /// Called by `__ip_vs_update_dest()`, under the service mutex, for a service that is bound to us,
+    /// after `dest` was put into its list or changed.
+    unsafe extern "C" fn update_dest(
+        svc: *mut bindings::ip_vs_service,
+        dest: *mut bindings::ip_vs_dest,
+    ) -> c_int {
+        // SAFETY: Both are alive, and `sched_data` is what `init_service()` stored.
+        unsafe {
+            let bound = &*(*svc).sched_data.cast::<Bound<T>>();
+            bound.servers.update(Service::from_raw(svc), Dest::from_raw(dest));
+        }
+        0
+    }
+
+    /// # Safety
+    ///
+    /// Called by `__ip_vs_unlink_dest()`, under the service mutex, for a service that is bound to us,
+    /// after `dest` was taken out of its list.
+    unsafe extern "C" fn del_dest(
+        svc: *mut bindings::ip_vs_service,
+        dest: *mut bindings::ip_vs_dest,
+    ) -> c_int {
+        // SAFETY: As in `update_dest()`.
+        unsafe {
+            let bound = &*(*svc).sched_data.cast::<Bound<T>>();
+            bound.servers.remove(Service::from_raw(svc), Dest::from_raw(dest));
+        }
+        0
     }
 
     /// # Safety
@@ -186,10 +276,14 @@ impl<T: Scheduler> VTable<T> {
         };
         // SAFETY: C filled the header in for the service's address family.
         let header = unsafe { Header::from_raw(iph, (*svc).af) };
-        bound
-            .state
-            .schedule(service, &header, rcu)
-            .map_or(null_mut(), Dest::as_ptr)
+        let call = Call {
+            service,
+            servers: &bound.servers,
+            work: &bound.work,
+            rcu,
+        };
+        let chosen = bound.state.schedule(call, &header);
+        chosen.map_or(null_mut(), Dest::as_ptr)
     }
 }
 
@@ -231,6 +325,9 @@ impl<T: Scheduler> Registration<T> {
                 scheduler.module = module.as_ptr();
                 scheduler.init_service = Some(VTable::<T>::init_service);
                 scheduler.done_service = Some(VTable::<T>::done_service);
+                scheduler.add_dest = Some(VTable::<T>::update_dest);
+                scheduler.upd_dest = Some(VTable::<T>::update_dest);
+                scheduler.del_dest = Some(VTable::<T>::del_dest);
                 scheduler.schedule = Some(VTable::<T>::schedule);
                 // SAFETY: The scheduler is whole, self-linked, and pinned until it is unregistered.
                 to_result(unsafe { bindings::register_ip_vs_scheduler(slot) })

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_service`.
 
-use super::{header, sysctl, Dest, Named};
+use super::{header, name::Endpoint, sysctl, Dest, Named};
 use crate::{bindings, rcu::ReadSide};
 use core::{
     mem::offset_of,
@@ -51,10 +51,25 @@ impl Service {
                 17 => "UDP",
                 _ => "SCTP",
             };
-            let address = header::read_address(&raw const (*service).addr, self.is_ipv6());
-            let port = u16::from_be((*service).port);
-            Named::Service(protocol, address, self.is_ipv6(), port)
+            let endpoint = Endpoint {
+                address: header::read_address(&raw const (*service).addr, self.is_ipv6()),
+                ipv6: self.is_ipv6(),
+                port: u16::from_be((*service).port),
+            };
+            Named::Service(protocol, endpoint)
         }
+    }
+
+    /// The IPVS state of the service's netns, to compare. Any context.
+    pub(super) fn netns(&self) -> *mut bindings::netns_ipvs {
+        // SAFETY: `&self` keeps the service alive; this is set when it is made and never changes.
+        unsafe { (*self.as_ptr()).ipvs }
+    }
+
+    /// The number of listed real servers. Process context, under the service mutex.
+    pub(crate) fn num_dests(&self) -> usize {
+        // SAFETY: `&self` keeps the service alive.
+        unsafe { (*self.as_ptr()).num_dests as usize }
     }
 
     /// The listed real servers, the newest first. Takes no lock; sees a server that is added or

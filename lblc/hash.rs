@@ -5,6 +5,7 @@
 /// Multilinear hashing over all four words of an address, with keys that nobody outside knows:
 /// two addresses chosen without the keys agree in the upper `n` bits with probability `2^-n`.
 /// C's `hash_32()` has no key, and folds IPv6 by XOR.
+#[derive(Clone)]
 pub(crate) struct Hash {
     keys: [u64; 5],
 }

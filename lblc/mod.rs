@@ -8,11 +8,13 @@
 //! | `hash.rs` | which bucket: pure as well |
 //! | `table.rs` | where each destination address went last |
 //! | `gc.rs` | when stale entries are collected |
+//! | `counters.rs` | what a service counts |
 //! | `show.rs` | what the operator sees of a table |
 //! | `scheduler.rs` | the scheduler, made of these |
 
 #![deny(unsafe_code)]
 
+mod counters;
 mod gc;
 mod hash;
 mod policy;

@@ -7,7 +7,7 @@
 
 /// What is known of a server at one moment, each counter read once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Server {
+pub(crate) struct Reading {
     /// Configured capacity; 0 means quiesced: no new connections.
     pub(crate) weight: i32,
     /// Active connections.
@@ -20,19 +20,28 @@ pub(crate) struct Server {
     pub(crate) overload: bool,
 }
 
-impl Server {
+impl Reading {
     /// An active connection is taken to cost 256 times another one, as in C's
     /// `ip_vs_dest_conn_overhead()`, but in 64 bits: no number of connections overflows.
     fn load(&self) -> i64 {
         i64::from(self.active) * 256 + i64::from(self.others)
     }
 
+    /// Whether a server that a key went to before is good for another connection, whatever the others
+    /// do.
+    #[inline(always)]
+    pub(crate) fn is_good(&self) -> bool {
+        self.accepts() && !self.is_over_weight()
+    }
+
     /// May new connections come here at all?
+    #[inline(always)]
     fn accepts(&self) -> bool {
         self.weight > 0 && !self.overload
     }
 
     /// More connections than its weight says it can take.
+    #[inline(always)]
     fn is_over_weight(&self) -> bool {
         self.busy > i64::from(self.weight)
     }
@@ -45,13 +54,13 @@ impl Server {
     /// Strictly less loaded than `other`, for its weight: h1/w1 < h2/w2 without a division, the
     /// weights being positive. Beyond 2^24 active connections and a weight near 2^31 the product
     /// would not fit in 64 bits; it saturates there.
-    fn is_less_loaded_than(&self, other: &Server) -> bool {
+    fn is_less_loaded_than(&self, other: &Reading) -> bool {
         other.load().saturating_mul(i64::from(self.weight))
             > self.load().saturating_mul(i64::from(other.weight))
     }
 }
 
-impl Server {
+impl Reading {
     /// Puts together what was read of a server. `others_are_all` says what the kernel counts in
     /// `others`; `count_all` says what the administrator wants to be held against the weight.
     pub(crate) fn new(
@@ -77,26 +86,24 @@ impl Server {
 }
 
 /// The server for a key, from what its entry says (`current`: the entry's server if that is still
-/// listed) and from the service's servers in list order. None if no server can take it.
+/// listed, and what was read of it) and from the service's servers in list order. None if no server can
+/// take it.
 ///
 /// One walk at most; none if `current` is good. `same` tells whether a listed server is `current`,
-/// which is then not read again.
+/// which is not read again.
 pub(crate) fn choose<D: Copy>(
-    current: Option<D>,
+    current: Option<(D, Reading)>,
     listed: impl Iterator<Item = D>,
     same: impl Fn(D, D) -> bool,
-    read: impl Fn(D) -> Server,
+    read: impl Fn(D) -> Reading,
 ) -> Option<D> {
-    let current = current.map(|dest| (dest, read(dest)));
     let keep = current.filter(|(_, server)| server.accepts());
-    if let Some((dest, server)) = keep {
-        if !server.is_over_weight() {
-            return Some(dest);
-        }
+    if let Some((dest, _)) = keep.filter(|(_, server)| server.is_good()) {
+        return Some(dest);
     }
 
     let mut relief = false;
-    let mut best: Option<(D, Server)> = None;
+    let mut best: Option<(D, Reading)> = None;
     for dest in listed {
         let server = match current {
             Some((known, server)) if same(known, dest) => server,
@@ -114,17 +121,47 @@ pub(crate) fn choose<D: Copy>(
     }
 }
 
-/// Whether something last used at `last_use` has been idle for `limit` at `now`; all in jiffies,
-/// which wrap. C: `!time_before(now, lastuse + limit)`.
-pub(crate) fn is_idle(now: usize, last_use: usize, limit: usize) -> bool {
-    now.wrapping_sub(last_use.wrapping_add(limit)) as isize >= 0
+/// How long something last used at `last_use` has been idle at `now`; all in jiffies, which wrap.
+/// `last_use` may be a little later than `now`: another CPU was faster.
+#[inline(always)]
+pub(crate) fn idle_time(now: usize, last_use: usize) -> usize {
+    (now.wrapping_sub(last_use) as isize).max(0) as usize
 }
 
-/// The number of entries above which idle ones are collected. C: `tbl->max_size`.
-pub(crate) const MAX_ENTRIES: usize = 16 * 1024;
+/// A chain as long as this has to do with an attacker who knows the hash.
+pub(crate) const LONG_CHAIN: usize = 16;
 
-/// The number of entries at which nothing new is remembered.
-pub(crate) const HARD_MAX_ENTRIES: usize = MAX_ENTRIES * 3 / 2;
+/// The fewest bits that choose a chain. C: `IP_VS_LBLC_TAB_BITS`.
+const LEAST_BITS: u32 = 10;
+
+/// The number of bits that choose a chain, in a table that has `bits` of them now and so many entries:
+/// as it is, as long as there are at least 2 and at most 64 chains to an entry. A chain is a miss of the
+/// cache, and how long it is nobody can predict; but memory counts too.
+pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
+    let bits_for = |chains: usize| usize::BITS.wrapping_sub(chains.saturating_sub(1).leading_zeros());
+    let chains = 1usize.wrapping_shl(bits);
+    if entries.saturating_mul(2) > chains {
+        bits_for(entries.saturating_mul(2)).max(LEAST_BITS)
+    } else if entries < chains / 64 || bits < LEAST_BITS {
+        bits_for(entries.saturating_mul(4)).max(LEAST_BITS)
+    } else {
+        bits
+    }
+}
+
+/// How much an entry should make room for another: the greatest of a sample does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Evictee {
+    /// Its server was removed: it is of no use at present.
+    pub(crate) removed: bool,
+    /// For how long nobody asked for it, in jiffies.
+    pub(crate) idle: usize,
+}
+
+impl Evictee {
+    /// How many entries are a sample.
+    pub(crate) const SAMPLE: usize = 8;
+}
 
 /// Of how many ticks one collects by the sysctl. C: `COUNT_FOR_FULL_EXPIRATION`.
 const FULL_COLLECTION: u32 = 30;
@@ -141,14 +178,17 @@ pub(crate) enum Collection {
 }
 
 impl Collection {
-    /// The collection due at `tick`, counted from 1, with so many `entries`.
-    pub(crate) fn due(tick: u32, entries: usize) -> Self {
+    /// The collection due at `tick`, counted from 1, with so many `entries` of at most `max_entries`.
+    /// Above two thirds of those it is partial, as in C, where these are `max_size` and half as much
+    /// again.
+    pub(crate) fn due(tick: u32, entries: usize, max_entries: usize) -> Self {
+        let max_size = (max_entries / 3).saturating_mul(2);
         if tick % FULL_COLLECTION == 0 {
             Self::Full
         } else {
-            match entries.saturating_sub(MAX_ENTRIES) {
+            match entries.saturating_sub(max_size) {
                 0 => Self::None,
-                over => Self::Partial((over.saturating_mul(4) / 3).min(MAX_ENTRIES / 2)),
+                over => Self::Partial((over.saturating_mul(4) / 3).min(max_size / 2)),
             }
         }
     }

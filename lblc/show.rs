@@ -3,54 +3,65 @@
 //! What the operator sees of a table, in `/proc/net/ip_vs_lblc_rs`:
 //!
 //! ```text
-//! FWM 1 entries 2 buckets 1024 max 24576 expiration 86400
+//! FWM 1 entries 2 buckets 1024 max 262144 expiration 86400 bytes 8320
 //!   198.18.0.7 10.0.11.2:80 12
-//!   198.18.0.9 10.0.12.2:80 0
+//!   198.18.0.9 10.0.12.2:80 0 removed
 //! ```
 //!
-//! A line for the service, then one for each destination address: its server, and for how many seconds
-//! nobody has asked for it.
+//! A line for the service, then one for each destination address: its server, for how many seconds
+//! nobody has asked for it, and whether the server was removed from the service.
 
-use super::{
-    policy::HARD_MAX_ENTRIES,
-    table::{Table, BUCKETS},
-};
+use super::table::Table;
 use crate::{
     ipvs::{Named, Service},
     rcu::ReadSide,
     timer::{self, HZ},
 };
+use core::ops::Range;
 use kernel::{
     seq_file::{seq_print, SeqFile},
     sync::rcu,
 };
 
-/// The service's own line, and a record for each bucket: no bucket is long.
-pub(super) const RECORDS: usize = 1 + BUCKETS;
+/// The service's own line, and then a record for each hash that an address can have.
+pub(super) const RECORDS: u64 = 1 + (1 << u32::BITS);
 
-/// Prints one record.
-pub(super) fn record(table: &Table, service: &Service, number: usize, out: &SeqFile) {
-    let Some(bucket) = number.checked_sub(1) else {
+/// Where the records end that can be printed in one go, beginning with `record`.
+pub(super) fn span(table: &Table, record: u64) -> u64 {
+    let Some(hash) = record.checked_sub(1) else {
+        return 1;
+    };
+    let section = rcu::read_lock();
+    let end = table.list().range_end(hash, ReadSide::of(&section));
+    end.wrapping_add(1)
+}
+
+/// Prints records.
+pub(super) fn records(table: &Table, service: &Service, records: Range<u64>, out: &SeqFile) {
+    let section = rcu::read_lock();
+    let rcu = ReadSide::of(&section);
+    let Some(hash) = records.start.checked_sub(1) else {
         seq_print!(
             out,
-            "{} entries {} buckets {} max {} expiration {}\n",
+            "{} entries {} buckets {} max {} expiration {} bytes {}\n",
             service.name(),
-            table.entries(),
-            BUCKETS,
-            HARD_MAX_ENTRIES,
-            service.lblc_expiration() / HZ
+            table.list().len(),
+            table.list().chains(rcu),
+            table.max_entries(),
+            service.lblc_expiration() / HZ,
+            table.bytes(rcu)
         );
         return;
     };
-    let guard = rcu::read_lock();
-    for entry in table.bucket_entries(bucket, ReadSide::of(&guard)) {
-        let idle = timer::now().wrapping_sub(entry.last_use());
+    for entry in table.list().in_range(hash..records.end.wrapping_sub(1), rcu) {
+        let server = entry.server(rcu);
         seq_print!(
             out,
-            "  {} {} {}\n",
-            Named::address(entry.key(), service.is_ipv6()),
-            entry.dest().name(),
-            idle / HZ
+            "  {} {} {}{}\n",
+            Named::Address(*entry.key(), service.is_ipv6()),
+            Named::Endpoint(server.endpoint()),
+            entry.idle(timer::now()) / HZ,
+            if server.is_removed() { " removed" } else { "" }
         );
     }
 }

@@ -2,64 +2,72 @@
 
 //! The table of a service: to which server each destination address went last.
 //!
-//! Readers take no lock. Who changes the table holds its lock. An entry's server never changes: a new
-//! entry goes in before the old one comes out, so that a reader always finds one of them.
-//!
-//! An entry holds a reference on its server, also when that was removed from the service: the entry
-//! is good again as soon as the server is back.
+//! Readers take no lock. An entry of a server that was removed stays: it is good again as soon as the
+//! server is back. When the table is full, the least recently used of a few entries makes room.
 
 use super::{
+    counters::{Counters, Event},
     hash::Hash,
-    policy::{is_idle, HARD_MAX_ENTRIES},
+    policy::{idle_time, table_bits, Evictee, LONG_CHAIN},
 };
 use crate::{
-    ipvs::{Address, Dest, DestRef},
+    ipvs::{Address, Cell, Limit, Server},
     random,
     rcu::{
         hash_list::{self, HashList},
         ReadSide,
     },
     timer,
+    work::{breathe, Work},
 };
-use core::sync::atomic::{AtomicUsize, Ordering};
-use kernel::{prelude::*, static_lock_class, time::Jiffies};
-
-/// C: `IP_VS_LBLC_TAB_BITS`.
-const BUCKET_BITS: u32 = 10;
-pub(super) const BUCKETS: usize = 1 << BUCKET_BITS;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use kernel::{
+    prelude::*,
+    sync::{rcu, Arc},
+    time::Jiffies,
+};
 
 /// What is remembered of one destination address.
 pub(crate) struct Entry {
     key: Address,
-    dest: DestRef,
+    server: Cell,
     /// In jiffies.
     last_use: AtomicUsize,
 }
 
+impl hash_list::Item for Entry {
+    type Hash = Hash;
+
+    fn hash(&self, hash: &Hash) -> u32 {
+        hash.of(&self.key)
+    }
+}
+
 impl Entry {
     /// The destination address.
-    pub(crate) fn key(&self) -> &Address {
+    pub(super) fn key(&self) -> &Address {
         &self.key
-    }
-
-    /// When the entry was last asked for, in jiffies.
-    pub(crate) fn last_use(&self) -> Jiffies {
-        self.last_use.load(Ordering::Relaxed)
     }
 
     /// The server that the address went to.
     #[inline(always)]
-    pub(crate) fn dest(&self) -> &Dest {
-        &self.dest
+    pub(super) fn server<'g>(&'g self, rcu: ReadSide<'g>) -> &'g Server {
+        self.server.get(rcu)
+    }
+
+    /// For how long nobody had asked for the entry at `now`; both in jiffies.
+    #[inline(always)]
+    pub(super) fn idle(&self, now: Jiffies) -> Jiffies {
+        idle_time(now, self.last_use.load(Ordering::Relaxed))
     }
 
     /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.
     #[inline(always)]
-    fn touch(&self, expiration: Jiffies) -> bool {
+    pub(super) fn touch(&self, expiration: Jiffies) -> bool {
         let (now, last_use) = (timer::now(), self.last_use.load(Ordering::Relaxed));
         // A store that changes nothing would still take the cache line from other CPUs.
         if last_use != now {
-            if is_idle(now, last_use, expiration.saturating_add(1)) {
+            if idle_time(now, last_use) > expiration {
                 return false;
             }
             self.last_use.store(now, Ordering::Relaxed);
@@ -68,135 +76,190 @@ impl Entry {
     }
 }
 
-/// What the lock protects besides the chains.
-struct State {
-    entries: usize,
-    /// The bucket at which the last collection stopped.
-    rover: usize,
-    /// The service has let go: nothing is remembered any more.
-    dead: bool,
-}
-
 /// The table. Its methods may be called in any context but hard interrupt unless they say otherwise.
-#[pin_data]
 pub(crate) struct Table {
-    hash: Hash,
-    #[pin]
-    list: HashList<Entry, State>,
+    list: HashList<Entry>,
+    limit: Arc<Limit>,
+    /// Somebody saw a long chain: the hash may be known to an attacker.
+    suspect: AtomicBool,
 }
 
 impl Table {
     /// An empty table. Process context; fails with `ENOMEM`.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        let state = State {
-            entries: 0,
-            rover: 0,
-            dead: false,
-        };
-        try_pin_init!(Self {
-            hash: Hash::new(random::number),
-            list <- HashList::new(BUCKETS, state, c"lblc_rs_table", static_lock_class!()),
+    pub(super) fn new(limit: Arc<Limit>) -> Result<Self> {
+        Ok(Self {
+            list: HashList::new(table_bits(0, 0), Hash::new(random::number))?,
+            limit,
+            suspect: AtomicBool::new(false),
         })
     }
 
-    #[inline(always)]
-    fn bucket(&self, key: &Address) -> usize {
-        (self.hash.of(key) >> (u32::BITS - BUCKET_BITS)) as usize
+    /// The entries, for who wants to see all of them.
+    pub(super) fn list(&self) -> &HashList<Entry> {
+        &self.list
     }
 
-    /// Finds the entry of `key` and notes its use, unless it has been idle for longer than
-    /// `expiration`. Takes no lock.
+    /// The most entries that the table may have.
+    pub(super) fn max_entries(&self) -> usize {
+        self.limit.get()
+    }
+
+    /// The memory that entries and chains take.
+    pub(super) fn bytes(&self, rcu: ReadSide<'_>) -> usize {
+        let (entry, chain) = HashList::<Entry>::BYTES;
+        let entries = self.list.len().wrapping_mul(entry);
+        entries.wrapping_add(self.list.chains(rcu).wrapping_mul(chain))
+    }
+
+    /// Finds the entry of `key`. Takes no lock.
     #[inline(always)]
-    pub(crate) fn find<'g>(
-        &'g self,
+    pub(super) fn find<'g>(&'g self, key: &Address, rcu: ReadSide<'g>) -> Option<&'g Entry> {
+        let mut chain = self.list.walk(|hash| hash.of(key), rcu);
+        chain.find(|entry| entry.key == *key)
+    }
+
+    /// Remembers that `key` went to `server`: its entry is turned there if it was `known`, or else made
+    /// if there is memory for it.
+    pub(super) fn remember(
+        &self,
         key: &Address,
-        expiration: Jiffies,
-        rcu: ReadSide<'g>,
-    ) -> Option<&'g Entry> {
-        let mut entries = self.list.walk(self.bucket(key), rcu);
-        let entry = entries.find(|entry| entry.key == *key)?;
-        entry.touch(expiration).then_some(entry)
-    }
-
-    /// The entries of one bucket. Takes no lock.
-    pub(crate) fn bucket_entries<'g>(
-        &'g self,
-        bucket: usize,
-        rcu: ReadSide<'g>,
-    ) -> impl Iterator<Item = &'g Entry> {
-        self.list.walk(bucket, rcu)
-    }
-
-    /// Remembers that `key` went to `dest`, if there is room and memory for it.
-    pub(crate) fn remember(&self, key: &Address, dest: &Dest) {
-        let bucket = self.bucket(key);
-        let mut writer = self.list.lock();
-        if writer.state().dead {
-            return;
-        }
-        let known = writer
-            .walk(bucket)
-            .find(|entry| entry.key == *key)
-            .map(|entry| {
-                let same = entry.dest().is(dest);
-                if same {
-                    // An expired entry that gets the same server again lives on; no other does.
-                    entry.last_use.store(timer::now(), Ordering::Relaxed);
-                }
-                same
-            });
-        // Another CPU may have been faster with the same answer. Replacing needs no more room.
-        if known == Some(true) || (known.is_none() && writer.state().entries >= HARD_MAX_ENTRIES) {
-            return;
-        }
-        let entry = Entry {
-            key: *key,
-            dest: DestRef::from(dest),
-            last_use: AtomicUsize::new(timer::now()),
-        };
-        let Ok(entry) = KBox::new(hash_list::Entry::new(entry), GFP_ATOMIC) else {
-            return; // The connection goes on; the next one asks again.
-        };
-        writer.insert(bucket, entry);
-        let replaced = writer.remove_if(bucket, |old| old.key == *key && !old.dest().is(dest));
-        let state = writer.state();
-        state.entries = state.entries.wrapping_add(1).wrapping_sub(replaced);
-    }
-
-    /// The number of entries.
-    pub(crate) fn entries(&self) -> usize {
-        self.list.lock().state().entries
-    }
-
-    /// Forgets entries that have been idle for `limit`, bucket after bucket from where the last call
-    /// stopped, until all buckets were seen or `goal` entries are gone.
-    pub(crate) fn collect(&self, limit: Jiffies, goal: usize) {
+        server: &Server,
+        known: bool,
+        counters: &Counters,
+        work: &Work,
+        rcu: ReadSide<'_>,
+    ) {
         let now = timer::now();
-        let mut collected = 0;
-        for _ in 0..BUCKETS {
-            let mut writer = self.list.lock();
-            let bucket = writer.state().rover.wrapping_add(1) % BUCKETS;
-            let gone = writer.remove_if(bucket, |entry| {
-                is_idle(now, entry.last_use.load(Ordering::Relaxed), limit)
-            });
-            let state = writer.state();
-            state.entries = state.entries.wrapping_sub(gone);
-            state.rover = bucket;
-            collected = gone.saturating_add(collected);
-            if collected >= goal {
-                break;
+        let new = (!known).then(|| {
+            let entry = Entry {
+                key: *key,
+                server: Cell::new(server),
+                last_use: AtomicUsize::new(now),
+            };
+            KBox::new(hash_list::Entry::new(entry), GFP_ATOMIC)
+        });
+        let mut length = 1usize;
+        {
+            let mut writer = self.list.lock(|hash| hash.of(key), rcu);
+            let mut chain = writer.walk(rcu).inspect(|_| length = length.wrapping_add(1));
+            if let Some(entry) = chain.find(|entry| entry.key == *key) {
+                // Another CPU may have been faster with the same answer.
+                if !core::ptr::eq(entry.server(rcu), server) {
+                    entry.server.set(server);
+                    counters.count(Event::Replace);
+                }
+                entry.last_use.store(now, Ordering::Relaxed);
+                return;
+            }
+            match new {
+                Some(Ok(new)) => writer.insert(new),
+                // The connection goes on; the next one asks again.
+                Some(Err(_)) => return counters.count(Event::Failure),
+                None => return,
             }
         }
+        counters.count(Event::Insert);
+        if self.list.len() > self.max_entries() {
+            self.evict(key, counters, rcu);
+        }
+        if length > LONG_CHAIN {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
+        let (now, wanted) = self.bits(rcu);
+        if length > LONG_CHAIN || wanted > now {
+            work.queue();
+        }
     }
 
-    /// Forgets everything, for good.
-    pub(crate) fn close(&self) {
-        self.list.lock().state().dead = true;
-        for bucket in 0..BUCKETS {
-            let mut writer = self.list.lock();
-            let gone = writer.remove_if(bucket, |_| true);
-            let state = writer.state();
-            state.entries = state.entries.wrapping_sub(gone);
+    /// Lets one of the entries near `key`'s, but not that, make room: one whose server was removed, or
+    /// else the one that was idle for the longest time. Nothing is near in a keyed hash: it is a
+    /// random sample. Returns whether there was one.
+    fn evict(&self, key: &Address, counters: &Counters, rcu: ReadSide<'_>) -> bool {
+        let now = timer::now();
+        let near = self.list.from(|hash| hash.of(key), rcu);
+        let others = near.filter(|entry| entry.key != *key);
+        let victim = others.take(Evictee::SAMPLE).max_by_key(|entry| Evictee {
+            removed: entry.server(rcu).is_removed(),
+            idle: entry.idle(now),
+        });
+        let gone = victim.is_some_and(|victim| self.forget(victim, |_| true, rcu));
+        if gone {
+            counters.count(Event::Eviction);
+        }
+        gone
+    }
+
+    /// Takes `entry` out, if `still` says so under the lock. Returns whether it was us who did.
+    fn forget(
+        &self,
+        entry: &Entry,
+        still: impl FnOnce(&Entry) -> bool,
+        rcu: ReadSide<'_>,
+    ) -> bool {
+        let mut writer = self.list.lock(|hash| hash.of(&entry.key), rcu);
+        still(entry) && writer.remove(entry)
+    }
+
+    /// Forgets entries that have been idle for `limit`, from hash `start` on, until `goal` of them are
+    /// gone or the end is reached. Returns where to go on the next time. Process context, may sleep.
+    pub(super) fn collect(
+        &self,
+        start: u64,
+        limit: Jiffies,
+        goal: usize,
+        counters: &Counters,
+    ) -> u64 {
+        let mut collected = 0usize;
+        let is_idle = |entry: &Entry| entry.idle(timer::now()) >= limit;
+        let visit = |entry: &Entry, rcu: ReadSide<'_>| {
+            if is_idle(entry) && self.forget(entry, is_idle, rcu) {
+                collected = collected.wrapping_add(1);
+                counters.count(Event::Expiry);
+            }
+            collected < goal
+        };
+        let stopped = self.list.visit(start, visit);
+        stopped.unwrap_or(0)
+    }
+
+    /// Evicts what is above the limit, which may have been lowered. Process context, may sleep.
+    pub(super) fn trim(&self, counters: &Counters) {
+        while self.list.len() > self.max_entries() {
+            let anywhere = [random::number() as u32, random::number() as u32, 0, 0];
+            let section = rcu::read_lock();
+            if !self.evict(&anywhere, counters, ReadSide::of(&section)) {
+                break;
+            }
+            drop(section);
+            breathe();
+        }
+    }
+
+    /// The number of bits that choose a chain, and the number that it should be.
+    fn bits(&self, rcu: ReadSide<'_>) -> (u32, u32) {
+        let bits = self.list.chains(rcu).trailing_zeros();
+        (bits, table_bits(bits, self.list.len()))
+    }
+
+    /// Gives the table the size that it should have, and a new hash if that is suspect. Process
+    /// context, may sleep; one at a time.
+    pub(super) fn fit(&self, counters: &Counters) {
+        loop {
+            let (now, wanted) = {
+                let section = rcu::read_lock();
+                self.bits(ReadSide::of(&section))
+            };
+            let suspect = self.suspect.swap(false, Ordering::Relaxed);
+            let (event, hash) = match now == wanted {
+                // A chain can also be long because the table was too small.
+                false => (Event::Resize, None),
+                true if suspect => (Event::Rekey, Some(Hash::new(random::number))),
+                true => return,
+            };
+            match self.list.rebuild(wanted, hash) {
+                Ok(()) => counters.count(event),
+                Err(_) => return counters.count(Event::Failure),
+            }
         }
     }
 }

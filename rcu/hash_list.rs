@@ -1,145 +1,408 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hash buckets of RCU-protected lists: `hlist_head`s whose chains are walked by readers without a
-//! lock and changed by one writer at a time.
+//! A hash table of RCU-protected lists that can be rebuilt under its readers, to another size or
+//! with another key of its hash. Readers take no lock, walk one chain, and never retry.
 //!
 //! The life of an entry:
 //!
 //! ```text
-//!  Entry::new() ──> allocated ── insert() ──> hashed ── remove_if() ──> unhashed
-//!                   (ours alone)              (readers find it)         (earlier readers still see it)
-//!                                                                            │ grace period
-//!                                              value dropped, freed <────────┘
+//!  Entry::new() ──> allocated ── insert() ──> hashed ── remove() ──> unhashed
+//!                   (ours alone)              (readers find it)      (earlier readers still see it)
+//!                                                                         │ grace period
+//!                                            value dropped, freed <───────┘
 //! ```
 //!
-//! The chains are forward links only: a writer that removes has walked there from the bucket.
+//! Each entry has two links, and each array of chains uses one of them. So an entry can be in the
+//! array that readers use and in the one that will replace it:
 //!
-//! Lock order: the lock here is innermost; it is taken with bottom halves off, since readers and the
-//! collector run in softirq.
+//! ```text
+//!   readers ──> current (link 0)          current (link 0)          current (link 1)
+//!               [·]─> a ─> b              [·]─> a ─> b              [·]─> b
+//!               [·]─> c                   [·]─> c                   [·]─> c
+//!                                         successor (link 1)        [·]
+//!                                         [·]─> b  [·]─> c  ...     [·]─> a
+//!               writers: one array        writers: both arrays      writers: one array
+//!                    announce, grace period ─┘   publish, grace period ─┘ then the old array is freed
+//! ```
+//!
+//! Between the two grace periods every writer changes both arrays, while the one who rebuilds links
+//! the older entries into the new array, one after the other.
+//!
+//! Lock order: a lock of an array with link 0, then one of an array with link 1; they are the
+//! innermost locks of the module.
 //!
 //! C header: [`include/linux/rculist.h`](srctree/include/linux/rculist.h).
 
-use super::{Deferred, Head, ReadSide};
-use crate::bindings;
-use core::{
-    mem::offset_of,
-    ptr::null_mut,
-    sync::atomic::{AtomicPtr, Ordering},
+use super::platform::{
+    allocate, breathe, drop_after_grace_period, heads, read_lock, synchronize, AllocError,
+    AtomicBool, AtomicPtr, AtomicUsize, Deferred, Head, Heads, Held, KBox, Locks, Ordering,
+    ReadSide, Section,
 };
-use kernel::{
-    prelude::*,
-    sync::{
-        lock::{Backend, Guard, Lock},
-        LockClassKey,
-    },
-};
+use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
 
-/// The value of type `T`, ready to be hashed.
-pub(crate) struct Entry<T> {
-    next: AtomicPtr<Entry<T>>,
-    rcu: Head,
-    value: T,
+/// What can be hashed.
+pub(crate) trait Item: Send + Sync + 'static {
+    /// A hash function with a key.
+    type Hash: Clone + Send + Sync;
+
+    /// The hash of this item, of which the upper bits choose the chain. It never changes.
+    fn hash(&self, hash: &Self::Hash) -> u32;
 }
 
-// SAFETY: `rcu` is private and queued only by `Writer::remove_if()`, once an entry.
+/// An item with what it takes to be in the table.
+#[repr(C)]
+pub(crate) struct Entry<T> {
+    next: [AtomicPtr<Entry<T>>; 2],
+    rcu: Head,
+    item: T,
+}
+
+// SAFETY: `rcu` is private and queued only by `Writer::remove()`, once an entry.
 unsafe impl<T: Send + 'static> Deferred for Entry<T> {
     const HEAD: usize = offset_of!(Self, rcu);
 }
 
 impl<T> Entry<T> {
-    /// Wraps `value`.
-    pub(crate) fn new(value: T) -> Self {
+    /// Wraps `item`.
+    pub(crate) fn new(item: T) -> Self {
         Self {
-            next: AtomicPtr::new(null_mut()),
+            next: [AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut())],
             rcu: Head::new(),
-            value,
+            item,
         }
     }
 }
 
-/// A fixed number of buckets, and what the writer's lock protects besides the chains.
+/// One array of chains.
 ///
 /// # Invariants
 ///
-/// Every non-null link, in `buckets` and in entries reachable from there, points to an entry made by
-/// `KBox::into_raw()`. Links change only under `lock`. An entry is freed no earlier than a grace
-/// period after it was unlinked, and its own link is left as it was until then.
-#[pin_data(PinnedDrop)]
-pub(crate) struct HashList<T: Send + Sync + 'static, S> {
-    buckets: KVec<AtomicPtr<Entry<T>>>,
-    #[pin]
-    lock: Lock<S, SpinLockBh>,
+/// Links number `link`, from `heads` on, lead to entries made by `KBox::into_raw()` and end with null.
+/// They change only under the chain's lock. An entry is freed no earlier than a grace period after it
+/// was unlinked, and its own link is left as it was until then.
+struct Buckets<T: Item> {
+    hash: T::Hash,
+    /// How far a hash is shifted to be the number of its chain.
+    shift: u32,
+    /// Which of the links of an entry: 0 or 1, the other one than the successor's.
+    link: usize,
+    heads: Heads<T>,
+    locks: Locks,
+    /// The array that will replace this one, or null. Set once.
+    successor: AtomicPtr<Buckets<T>>,
 }
 
-// SAFETY: It owns its entries, and these may be dropped by another thread (`T: Send`).
-unsafe impl<T: Send + Sync + 'static, S: Send> Send for HashList<T, S> {}
-// SAFETY: Readers on several CPUs share `&T`, which is `Sync`; writers are serialised by the lock.
-unsafe impl<T: Send + Sync + 'static, S: Send> Sync for HashList<T, S> {}
-
-impl<T: Send + Sync + 'static, S> HashList<T, S> {
-    /// Makes `buckets` empty buckets. Process context; fails with `ENOMEM`.
-    pub(crate) fn new(
-        buckets: usize,
-        state: S,
-        name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
-    ) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            buckets: {
-                let mut heads = KVec::with_capacity(buckets, GFP_KERNEL)?;
-                for _ in 0..buckets {
-                    heads.push(AtomicPtr::new(null_mut()), GFP_KERNEL)?;
-                }
-                heads
-            },
-            lock <- Lock::new(state, name, key),
+impl<T: Item> Buckets<T> {
+    fn new(bits: u32, hash: T::Hash, link: usize) -> Result<KBox<Self>, AllocError> {
+        allocate(Self {
+            hash,
+            shift: u32::BITS.wrapping_sub(bits),
+            link,
+            heads: heads(1usize.wrapping_shl(bits))?,
+            locks: Locks::new(link)?,
+            successor: AtomicPtr::new(null_mut()),
         })
     }
 
-    /// Walks the chain of `bucket`; one that does not exist is empty. Any context. Takes no lock; sees
-    /// an entry that is inserted or removed meanwhile, or not.
     #[inline(always)]
-    pub(crate) fn walk<'g>(&'g self, bucket: usize, _rcu: ReadSide<'g>) -> Chain<'g, T> {
-        let head = self.buckets.get(bucket);
+    fn chain<'g>(&'g self, number: usize, _rcu: ReadSide<'g>) -> Chain<'g, T> {
+        let head = self.heads.get(number);
         Chain {
             // Acquire pairs with the release in `insert()`: who sees the link sees the entry.
             next: head.map_or(null_mut(), |head| head.load(Ordering::Acquire)),
-            _readers: core::marker::PhantomData,
+            link: self.link,
+            _readers: PhantomData,
         }
     }
 
-    /// Becomes the writer. Any context but hard interrupt; spins with bottom halves off.
-    pub(crate) fn lock(&self) -> Writer<'_, T, S> {
-        Writer {
-            buckets: &self.buckets,
-            state: self.lock.lock(),
+    /// Which chain a hash belongs to.
+    #[inline(always)]
+    fn number(&self, hash: u32) -> usize {
+        hash.wrapping_shr(self.shift) as usize
+    }
+
+    /// The link that leads to `entry` in chain `number`, if it is there. Under the chain's lock.
+    fn link_to(&self, number: usize, entry: *const Entry<T>) -> Option<&AtomicPtr<Entry<T>>> {
+        let mut link = self.heads.get(number)?;
+        loop {
+            let next = link.load(Ordering::Relaxed);
+            // SAFETY: By the type invariants it is null or a linked entry, and none is unlinked while
+            // we hold the lock.
+            let after = unsafe { next.as_ref() }?;
+            if core::ptr::eq(next, entry) {
+                return Some(link);
+            }
+            link = after.next.get(self.link)?;
         }
+    }
+
+    /// Puts `entry` at the head of chain `number`. Under the chain's lock.
+    fn push(&self, number: usize, entry: *mut Entry<T>) {
+        if let Some(head) = self.heads.get(number) {
+            // SAFETY: The caller passes an entry that is alive.
+            let next = unsafe { &(*entry).next };
+            next[self.link & 1].store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+            // Release: the entry is whole before it is found.
+            head.store(entry, Ordering::Release);
+        }
+    }
+
+    /// Takes `entry` out of chain `number`, if it is there, and returns it. Under the chain's lock.
+    fn unlink(&self, number: usize, entry: *const Entry<T>) -> Option<*mut Entry<T>> {
+        let link = self.link_to(number, entry)?;
+        let entry = link.load(Ordering::Relaxed);
+        // SAFETY: A linked entry is alive.
+        let next = unsafe { &(*entry).next };
+        // Release as in `push()`: the entry behind becomes reachable through `link`.
+        link.store(
+            next[self.link & 1].load(Ordering::Relaxed),
+            Ordering::Release,
+        );
+        Some(entry)
     }
 }
 
-#[pinned_drop]
-impl<T: Send + Sync + 'static, S> PinnedDrop for HashList<T, S> {
-    fn drop(self: Pin<&mut Self>) {
-        for head in self.buckets.iter() {
-            let mut next = head.load(Ordering::Relaxed);
-            while !next.is_null() {
-                // SAFETY: By the type invariants `next` came from `into_raw()` and is still linked.
-                // Dropping means that nobody else can reach the list any more.
-                let entry = unsafe { KBox::from_raw(next) };
-                next = entry.next.load(Ordering::Relaxed);
+/// The table.
+///
+/// # Invariants
+///
+/// `current` came from `KBox::into_raw()`, as did its `successor` if that is not null. What was
+/// `current` is freed a grace period after it was replaced. An entry that is hashed is in a chain of
+/// `current`, and in no other array but perhaps its successor.
+pub(crate) struct HashList<T: Item> {
+    current: AtomicPtr<Buckets<T>>,
+    entries: AtomicUsize,
+    /// Somebody rebuilds.
+    rebuilding: AtomicBool,
+}
+
+// SAFETY: It owns its entries, and these may be dropped by another thread (`T: Send`).
+unsafe impl<T: Item> Send for HashList<T> {}
+// SAFETY: Readers on several CPUs share `&T`, which is `Sync`; writers are serialised by locks.
+unsafe impl<T: Item> Sync for HashList<T> {}
+
+impl<T: Item> HashList<T> {
+    /// An empty table with `1 << bits` chains. Process context.
+    pub(crate) fn new(bits: u32, hash: T::Hash) -> Result<Self, AllocError> {
+        let buckets = Buckets::new(bits, hash, 0)?;
+        // INVARIANT: Made by `into_raw()`, with no entry in it.
+        Ok(Self {
+            current: AtomicPtr::new(KBox::into_raw(buckets)),
+            entries: AtomicUsize::new(0),
+            rebuilding: AtomicBool::new(false),
+        })
+    }
+
+    #[inline(always)]
+    fn current<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Buckets<T> {
+        // SAFETY: By the type invariants it is valid, and not freed before our section ends.
+        unsafe { &*self.current.load(Ordering::Acquire) }
+    }
+
+    /// The chain of whatever has this hash. Any context. Takes no lock; sees an entry that is inserted
+    /// or removed meanwhile, or not.
+    #[inline(always)]
+    pub(crate) fn walk<'g>(
+        &'g self,
+        hash: impl FnOnce(&T::Hash) -> u32,
+        rcu: ReadSide<'g>,
+    ) -> Chain<'g, T> {
+        let buckets = self.current(rcu);
+        buckets.chain(buckets.number(hash(&buckets.hash)), rcu)
+    }
+
+    /// The number of entries.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// The number of chains. Any context.
+    pub(crate) fn chains(&self, rcu: ReadSide<'_>) -> usize {
+        self.current(rcu).heads.len()
+    }
+
+    /// The bytes of an entry and of a chain's head.
+    pub(crate) const BYTES: (usize, usize) = (size_of::<Entry<T>>(), size_of::<usize>());
+
+    /// Locks what has this hash. Any context but hard interrupt; spins with bottom halves off.
+    pub(crate) fn lock<'g>(
+        &'g self,
+        hash: impl Fn(&T::Hash) -> u32,
+        rcu: ReadSide<'g>,
+    ) -> Writer<'g, T> {
+        let current = self.current(rcu);
+        // SAFETY: By the type invariants it is null, or valid and not freed before our section ends.
+        let successor = unsafe { current.successor.load(Ordering::Acquire).as_ref() };
+        let at = current.number(hash(&current.hash));
+        let later = successor.map(|buckets| (buckets, buckets.number(hash(&buckets.hash))));
+        let lock_later = || later.map(|(buckets, at)| buckets.locks.lock(at));
+        let held = if current.link == 0 {
+            let first = current.locks.lock(at);
+            (first, lock_later())
+        } else {
+            let later = lock_later();
+            (current.locks.lock(at), later)
+        };
+        Writer {
+            list: self,
+            current,
+            at,
+            later,
+            _held: held,
+        }
+    }
+
+    /// All entries, from the chain of `hash` on, once around. Any context; takes no lock.
+    pub(crate) fn from<'g>(
+        &'g self,
+        hash: impl FnOnce(&T::Hash) -> u32,
+        rcu: ReadSide<'g>,
+    ) -> impl Iterator<Item = &'g T> {
+        let buckets = self.current(rcu);
+        let (first, number) = (buckets.number(hash(&buckets.hash)), buckets.heads.len());
+        (0..number).flat_map(move |n| {
+            buckets.chain(first.wrapping_add(n) & number.wrapping_sub(1), rcu)
+        })
+    }
+
+    /// The entries whose hashes are in `range`. Any context; takes no lock.
+    pub(crate) fn in_range<'g>(
+        &'g self,
+        range: Range<u64>,
+        rcu: ReadSide<'g>,
+    ) -> impl Iterator<Item = &'g T> {
+        let buckets = self.current(rcu);
+        let [first, last] =
+            [range.start, range.end.saturating_sub(1)].map(|at| at.wrapping_shr(buckets.shift));
+        (first..=last)
+            .flat_map(move |number| buckets.chain(number as usize, rcu))
+            .filter(move |item| range.contains(&u64::from(item.hash(&buckets.hash))))
+    }
+
+    /// The end of a range of hashes that begins with `start` and has at most one chain that is not
+    /// empty. Any context; takes no lock.
+    pub(crate) fn range_end(&self, start: u64, rcu: ReadSide<'_>) -> u64 {
+        /// Long enough to pass over an empty table quickly, short enough to give way.
+        const CHAINS: u64 = 4096;
+        let buckets = self.current(rcu);
+        let first = start.wrapping_shr(buckets.shift);
+        let empty = |number: &u64| {
+            let head = buckets.heads.get(*number as usize);
+            head.is_some_and(|head| head.load(Ordering::Relaxed).is_null())
+        };
+        let passed = (first..first.wrapping_add(CHAINS)).take_while(empty).count() as u64;
+        let end = first.wrapping_add(passed).wrapping_add(1).wrapping_shl(buckets.shift);
+        end.min(1 << u32::BITS)
+    }
+
+    /// Calls `visit` for every entry that is there all the time and has a hash of at least `start`, and
+    /// perhaps for others, until it says that it is enough. Returns where it stopped, or None at the end.
+    /// Process context, may sleep.
+    pub(crate) fn visit(
+        &self,
+        mut start: u64,
+        mut visit: impl FnMut(&T, ReadSide<'_>) -> bool,
+    ) -> Option<u64> {
+        while start <= u64::from(u32::MAX) {
+            {
+                let section = read_lock();
+                let rcu = ReadSide::of(&section);
+                let end = self.range_end(start, rcu);
+                for item in self.in_range(start..end, rcu) {
+                    if !visit(item, rcu) {
+                        return Some(start);
+                    }
+                }
+                start = end;
+            }
+            breathe();
+        }
+        None
+    }
+
+    /// Replaces the array of chains by one with `1 << bits` chains, and another hash if `change` gives
+    /// one. Process context, waits for two grace periods. Does nothing if somebody else is at it; fails
+    /// if memory is short, and then nothing has changed.
+    pub(crate) fn rebuild(&self, bits: u32, change: Option<T::Hash>) -> Result<(), AllocError> {
+        if self.rebuilding.swap(true, Ordering::Acquire) {
+            return Ok(());
+        }
+        let done = self.rebuild_alone(bits, change);
+        self.rebuilding.store(false, Ordering::Release);
+        done
+    }
+
+    fn rebuild_alone(&self, bits: u32, change: Option<T::Hash>) -> Result<(), AllocError> {
+        // SAFETY: By the type invariants it is valid. Only `rebuild()` replaces it, and we are alone
+        // in there.
+        let old = unsafe { &*self.current.load(Ordering::Acquire) };
+        let hash = change.unwrap_or_else(|| old.hash.clone());
+        let new = KBox::into_raw(Buckets::new(bits, hash, old.link ^ 1)?);
+        // Release: who sees the array sees that it is whole.
+        old.successor.store(new, Ordering::Release);
+        // From here on every writer knows of it, and nobody reads that link of an entry any more.
+        synchronize();
+        for number in 0..old.heads.len() {
+            self.adopt(old, number, &read_lock());
+            breathe();
+        }
+        // INVARIANT: Every entry is in it: the older ones were adopted, the others linked by writers.
+        self.current.store(new, Ordering::Release);
+        // Readers and writers that still use the old array leave it.
+        synchronize();
+        // SAFETY: It came from `into_raw()`, was replaced, and a grace period has passed.
+        drop(unsafe { KBox::from_raw(core::ptr::from_ref(old).cast_mut()) });
+        Ok(())
+    }
+
+    /// Links the entries of a chain of the current array into its successor.
+    fn adopt(&self, old: &Buckets<T>, number: usize, section: &Section) {
+        let rcu = ReadSide::of(section);
+        let mut chain = old.chain(number, rcu);
+        loop {
+            let entry = chain.next;
+            // What was unlinked meanwhile still leads to the rest of the chain.
+            let Some(item) = chain.next() else {
+                return;
+            };
+            let writer = self.lock(|hash| item.hash(hash), rcu);
+            if let Some((new, at)) = writer.later {
+                if old.link_to(number, entry).is_some() && new.link_to(at, entry).is_none() {
+                    new.push(at, entry);
+                }
             }
         }
     }
 }
 
-/// The entries of one bucket, as a reader sees them.
+impl<T: Item> Drop for HashList<T> {
+    /// Frees all entries. Process context, may sleep; nobody else can reach the table any more, but
+    /// entries removed before may still wait for their grace period.
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants it came from `into_raw()`. No rebuild is under way, as that
+        // borrows the table, so there is no successor.
+        let buckets = unsafe { KBox::from_raw(self.current.load(Ordering::Relaxed)) };
+        for head in buckets.heads.iter() {
+            let mut next = head.load(Ordering::Relaxed);
+            while !next.is_null() {
+                // SAFETY: By the type invariants `next` came from `into_raw()` and is still linked.
+                let entry = unsafe { KBox::from_raw(next) };
+                next = entry.next[buckets.link & 1].load(Ordering::Relaxed);
+            }
+            breathe();
+        }
+    }
+}
+
+/// The entries of one chain, as a reader sees them.
 ///
 /// # Invariants
 ///
 /// `next` is null or an entry that was reachable within the read-side critical section `'g`.
 pub(crate) struct Chain<'g, T> {
     next: *mut Entry<T>,
-    _readers: core::marker::PhantomData<&'g Entry<T>>,
+    link: usize,
+    _readers: PhantomData<&'g Entry<T>>,
 }
 
 impl<'g, T> Iterator for Chain<'g, T> {
@@ -150,117 +413,56 @@ impl<'g, T> Iterator for Chain<'g, T> {
         // SAFETY: By the type invariants the entry was reachable in this critical section, so it is
         // not freed before the end of `'g`; shared references to it are all there are.
         let entry: &'g Entry<T> = unsafe { self.next.as_ref() }?;
-        // Acquire as in `walk()`. INVARIANT: The link of an unlinked entry is left alone, so what
+        // Acquire as in `Buckets::chain()`. INVARIANT: The link of an unlinked entry is left alone, so what
         // it leads to was reachable when this reader was already in its section.
-        self.next = entry.next.load(Ordering::Acquire);
-        Some(&entry.value)
+        self.next = entry.next[self.link & 1].load(Ordering::Acquire);
+        Some(&entry.item)
     }
 }
 
-/// The one writer of a list. (The guard is private: swapped with another list's it would unlock that.)
-pub(crate) struct Writer<'a, T: Send + Sync + 'static, S> {
-    buckets: &'a [AtomicPtr<Entry<T>>],
-    state: Guard<'a, S, SpinLockBh>,
+/// Who may change the chain of one hash.
+pub(crate) struct Writer<'g, T: Item> {
+    list: &'g HashList<T>,
+    current: &'g Buckets<T>,
+    at: usize,
+    later: Option<(&'g Buckets<T>, usize)>,
+    _held: (Held<'g>, Option<Held<'g>>),
 }
 
-impl<T: Send + Sync + 'static, S> Writer<'_, T, S> {
-    /// What the lock protects besides the chains.
-    pub(crate) fn state(&mut self) -> &mut S
-    where
-        S: Unpin,
-    {
-        &mut self.state
+impl<'g, T: Item> Writer<'g, T> {
+    /// The chain as it is.
+    pub(crate) fn walk(&self, rcu: ReadSide<'g>) -> Chain<'g, T> {
+        self.current.chain(self.at, rcu)
     }
 
-    /// Walks the chain of `bucket` as it is.
-    pub(crate) fn walk(&self, bucket: usize) -> Chain<'_, T> {
-        let head = self.buckets.get(bucket);
-        // INVARIANT: Entries are unlinked only through `&mut self` of the lock's holder, and `self`
-        // is borrowed as long as the chain: as good as a read-side section.
-        Chain {
-            next: head.map_or(null_mut(), |head| head.load(Ordering::Relaxed)),
-            _readers: core::marker::PhantomData,
+    /// Puts `entry`, whose hash is the locked one, into the table.
+    pub(crate) fn insert(&mut self, entry: KBox<Entry<T>>) {
+        // INVARIANT: It came from `into_raw()`, and goes into both arrays if there are two.
+        let entry = KBox::into_raw(entry);
+        if let Some((buckets, at)) = self.later {
+            buckets.push(at, entry);
         }
+        self.current.push(self.at, entry);
+        self.list.entries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Puts `entry` at the head of `bucket`'s chain, where readers find it from now on.
-    pub(crate) fn insert(&mut self, bucket: usize, entry: KBox<Entry<T>>) {
-        // A bucket that does not exist keeps nothing: the entry is dropped.
-        let Some(head) = self.buckets.get(bucket) else {
-            return;
+    /// Takes `item`, whose hash is the locked one, out of the table, and drops it after a grace
+    /// period. Returns whether it was there.
+    pub(crate) fn remove(&mut self, item: &'g T) -> bool {
+        // An `Item` is not to be seen but in an entry of its table.
+        let entry = core::ptr::from_ref(item)
+            .wrapping_byte_sub(offset_of!(Entry<T>, item))
+            .cast::<Entry<T>>();
+        let Some(entry) = self.current.unlink(self.at, entry) else {
+            return false;
         };
-        entry
-            .next
-            .store(head.load(Ordering::Relaxed), Ordering::Relaxed);
-        // INVARIANT: It came from `into_raw()`. Release: the entry is whole before it is found.
-        head.store(KBox::into_raw(entry), Ordering::Release);
-    }
-
-    /// Unlinks the entries of `bucket` for which `condemned` says so, and drops each after a grace
-    /// period. Returns how many.
-    pub(crate) fn remove_if(
-        &mut self,
-        bucket: usize,
-        mut condemned: impl FnMut(&T) -> bool,
-    ) -> usize {
-        let Some(mut link) = self.buckets.get(bucket) else {
-            return 0;
-        };
-        let mut removed = 0usize;
-        loop {
-            let next = link.load(Ordering::Relaxed);
-            // SAFETY: By the type invariants of `HashList`, `next` is null or a linked entry. Only
-            // the holder of the lock, which is us, unlinks, and what is linked is alive; the
-            // reference is not used once the entry is handed over below.
-            let Some(entry) = (unsafe { next.as_ref() }) else {
-                return removed;
-            };
-            if condemned(&entry.value) {
-                // Release as in `insert()`: the entry behind becomes reachable through `link`.
-                link.store(entry.next.load(Ordering::Relaxed), Ordering::Release);
-                // SAFETY: It came from `into_raw()` and was just unlinked from its only chain under
-                // the lock, so it is queued once; readers that saw it are in RCU sections.
-                unsafe { super::drop_after_grace_period(next) };
-                removed = removed.wrapping_add(1);
-            } else {
-                link = &entry.next;
-            }
+        if let Some((buckets, at)) = self.later {
+            buckets.unlink(at, entry);
         }
-    }
-}
-
-/// A spinlock taken with bottom halves off (`spin_lock_bh()`), as a backend of the kernel crate's
-/// [`Lock`].
-pub(crate) struct SpinLockBh;
-
-// SAFETY: `spin_lock_bh()` gives mutual exclusion between all contexts but hard interrupts; `relock`
-// is the default, which calls `lock`.
-unsafe impl Backend for SpinLockBh {
-    type State = bindings::spinlock_t;
-    type GuardState = ();
-
-    unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
-        // SAFETY: The caller promises memory for the lock and static `name` and `key`.
-        unsafe { bindings::__spin_lock_init(ptr, name, key) }
-    }
-
-    unsafe fn lock(ptr: *mut Self::State) {
-        // SAFETY: The caller promises an initialised lock.
-        unsafe { bindings::lblc_rs_spin_lock_bh(ptr) }
-    }
-
-    unsafe fn unlock(ptr: *mut Self::State, (): &()) {
-        // SAFETY: The caller promises that it holds the lock.
-        unsafe { bindings::lblc_rs_spin_unlock_bh(ptr) }
-    }
-
-    unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
-        // SAFETY: The caller promises an initialised lock.
-        unsafe { bindings::lblc_rs_spin_trylock_bh(ptr) }.then_some(())
-    }
-
-    unsafe fn assert_is_held(ptr: *mut Self::State) {
-        // SAFETY: The caller promises an initialised lock.
-        unsafe { bindings::spin_assert_is_held(ptr) }
+        self.list.entries.fetch_sub(1, Ordering::Relaxed);
+        // SAFETY: It was linked, so it came from `into_raw()`, and was just unlinked under the lock:
+        // it is queued once. Readers that saw it are in read-side sections.
+        unsafe { drop_after_grace_period(entry) };
+        true
     }
 }

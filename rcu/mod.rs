@@ -9,6 +9,7 @@ use core::marker::PhantomData;
 use kernel::{prelude::*, types::Opaque};
 
 pub(crate) mod hash_list;
+mod platform;
 
 /// Evidence that the caller is in an RCU read-side critical section for the whole of `'g`.
 ///
@@ -27,7 +28,8 @@ impl<'g> ReadSide<'g> {
     ///
     /// # Safety
     ///
-    /// The current context must stay in one RCU read-side critical section for `'g`.
+    /// For the whole of `'g` the current context must stay in one RCU read-side critical section, or
+    /// hold the lock under which what it reads is changed.
     pub(crate) unsafe fn assume() -> Self {
         Self(PhantomData)
     }
