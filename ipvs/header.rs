@@ -8,8 +8,18 @@ use crate::bindings;
 use core::marker::PhantomData;
 
 /// An IPv6 address, or an IPv4 address followed by zeros, as it stands in the packet (big endian).
-/// The family is known from the service.
-pub(crate) type Address = [u32; 4];
+/// The family is known from the service. (Two words, so that it is passed in registers.)
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Address(pub(crate) u64, pub(crate) u64);
+
+impl Address {
+    /// The four words, or the one word and zeros.
+    #[inline(always)]
+    pub(crate) fn words(self) -> [u32; 4] {
+        let Self(a, b) = self;
+        [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
+    }
+}
 
 /// The parsed IP header of a packet (`struct ip_vs_iphdr`), valid for one call of `schedule()`.
 ///
@@ -77,10 +87,11 @@ impl<'a> Header<'a> {
 #[inline(always)]
 pub(super) unsafe fn read_address(addr: *const bindings::nf_inet_addr, ipv6: bool) -> Address {
     if ipv6 {
-        // SAFETY: The union is four words, and the caller promises that all can be read.
-        unsafe { addr.cast::<Address>().read() }
+        // SAFETY: The union is 16 bytes, and the caller promises that all can be read.
+        let [a, b] = unsafe { addr.cast::<[u64; 2]>().read_unaligned() };
+        Address(a, b)
     } else {
         // SAFETY: The caller promises that the first word can be read.
-        [unsafe { addr.cast::<u32>().read() }, 0, 0, 0]
+        Address(u64::from(unsafe { addr.cast::<u32>().read() }), 0)
     }
 }

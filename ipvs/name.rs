@@ -31,13 +31,11 @@ pub(crate) enum Named {
 impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Address([word, ..], false) => {
-                write!(f, "{}", Ipv4Addr::from(u32::from_be(word)))
+            Self::Address(Address(word, _), false) => {
+                write!(f, "{}", Ipv4Addr::from((word as u32).to_ne_bytes()))
             }
-            Self::Address([a, b, c, d], true) => {
-                let high = u64::from(u32::from_be(a)) << 32 | u64::from(u32::from_be(b));
-                let low = u64::from(u32::from_be(c)) << 32 | u64::from(u32::from_be(d));
-                let bits = u128::from(high) << 64 | u128::from(low);
+            Self::Address(Address(a, b), true) => {
+                let bits = u128::from(u64::from_be(a)) << 64 | u128::from(u64::from_be(b));
                 write!(f, "{}", Ipv6Addr::from_bits(bits))
             }
             Self::Endpoint(Endpoint {

@@ -191,7 +191,7 @@ unsafe fn settle(m: *mut bindings::seq_file, pos: *mut bindings::loff_t) -> *mut
     // SAFETY: It is listed, and stays so while we hold the lock.
     let span = unsafe { (it.span)(it.object, record) };
     // At least one record, and none of the next service.
-    let last = span.clamp(record.wrapping_add(1), it.records);
+    let last = span.max(record.wrapping_add(1)).min(it.records);
     *position = settled as bindings::loff_t;
     *end = settled.wrapping_sub(record).wrapping_add(last);
     pos.cast()

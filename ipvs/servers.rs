@@ -197,10 +197,10 @@ impl Servers {
         // Who found one of them while it was in the list may yet make a cell that leads to it, and who
         // found it through a cell may still look at it. After this nobody can.
         rcu::synchronize();
-        let before = known.len();
-        known.retain(|it| !useless(it));
-        let gone = before.saturating_sub(known.len());
-        self.removed.fetch_sub(gone, Ordering::Relaxed);
+        while let Some(at) = known.iter().position(useless) {
+            drop(known.remove(at));
+            self.removed.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

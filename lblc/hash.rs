@@ -20,7 +20,7 @@ impl Hash {
 
     /// The hash of `address`, in 32 bits of which the upper ones are the best.
     #[inline(always)]
-    pub(crate) fn of(&self, address: &[u32; 4]) -> u32 {
+    pub(crate) fn of(&self, address: [u32; 4]) -> u32 {
         let [k0, k1, k2, k3, k4] = self.keys;
         let [w0, w1, w2, w3] = address.map(u64::from);
         let sum = k0

@@ -42,7 +42,7 @@ impl Scheduler for Lblc {
     #[inline(always)]
     fn schedule<'g>(&'g self, call: Call<'g>, header: &Header<'_>) -> Option<&'g Dest> {
         let key = key(header);
-        let entry = self.table.find(&key, call.rcu);
+        let entry = self.table.find(key, call.rcu);
         let known = match entry {
             Some(entry) if entry.touch(call.service.lblc_expiration()) => {
                 let server = entry.server(call.rcu);
@@ -57,7 +57,7 @@ impl Scheduler for Lblc {
             }
             _ => None,
         };
-        self.choose(call, &key, entry, known)
+        self.choose(call, key, entry, known)
     }
 
     fn tick(&self, work: &Work) {
@@ -96,7 +96,7 @@ impl Lblc {
     fn choose<'g>(
         &'g self,
         call: Call<'g>,
-        key: &Address,
+        key: Address,
         entry: Option<&Entry>,
         known: Option<(&'g Server, Option<Reading>)>,
     ) -> Option<&'g Dest> {
@@ -127,7 +127,7 @@ impl Lblc {
     fn choose_from_list<'g>(
         &'g self,
         call: Call<'g>,
-        key: &Address,
+        key: Address,
         entry: Option<&Entry>,
         known: Option<(&'g Server, Option<Reading>)>,
     ) -> Option<&'g Dest> {
@@ -149,7 +149,7 @@ impl Lblc {
     fn note<'g>(
         &self,
         call: Call<'g>,
-        key: &Address,
+        key: Address,
         entry: Option<&Entry>,
         known: Option<(&'g Server, Option<Reading>)>,
         chosen: Option<&'g Server>,

@@ -58,7 +58,7 @@ pub(super) fn records(table: &Table, service: &Service, records: Range<u64>, out
         seq_print!(
             out,
             "  {} {} {}{}\n",
-            Named::Address(*entry.key(), service.is_ipv6()),
+            Named::Address(entry.key(), service.is_ipv6()),
             Named::Endpoint(server.endpoint()),
             entry.idle(timer::now()) / HZ,
             if server.is_removed() { " removed" } else { "" }

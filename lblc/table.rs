@@ -39,14 +39,14 @@ impl hash_list::Item for Entry {
     type Hash = Hash;
 
     fn hash(&self, hash: &Hash) -> u32 {
-        hash.of(&self.key)
+        hash.of(self.key.words())
     }
 }
 
 impl Entry {
     /// The destination address.
-    pub(super) fn key(&self) -> &Address {
-        &self.key
+    pub(super) fn key(&self) -> Address {
+        self.key
     }
 
     /// The server that the address went to.
@@ -113,16 +113,16 @@ impl Table {
 
     /// Finds the entry of `key`. Takes no lock.
     #[inline(always)]
-    pub(super) fn find<'g>(&'g self, key: &Address, rcu: ReadSide<'g>) -> Option<&'g Entry> {
-        let mut chain = self.list.walk(|hash| hash.of(key), rcu);
-        chain.find(|entry| entry.key == *key)
+    pub(super) fn find<'g>(&'g self, key: Address, rcu: ReadSide<'g>) -> Option<&'g Entry> {
+        let mut chain = self.list.walk(|hash| hash.of(key.words()), rcu);
+        chain.find(|entry| entry.key == key)
     }
 
     /// Remembers that `key` went to `server`: its entry is turned there if it was `known`, or else made
     /// if there is memory for it.
     pub(super) fn remember(
         &self,
-        key: &Address,
+        key: Address,
         server: &Server,
         known: bool,
         counters: &Counters,
@@ -132,7 +132,7 @@ impl Table {
         let now = timer::now();
         let new = (!known).then(|| {
             let entry = Entry {
-                key: *key,
+                key,
                 server: Cell::new(server),
                 last_use: AtomicUsize::new(now),
             };
@@ -140,9 +140,9 @@ impl Table {
         });
         let mut length = 1usize;
         {
-            let mut writer = self.list.lock(|hash| hash.of(key), rcu);
+            let mut writer = self.list.lock(|hash| hash.of(key.words()), rcu);
             let mut chain = writer.walk(rcu).inspect(|_| length = length.wrapping_add(1));
-            if let Some(entry) = chain.find(|entry| entry.key == *key) {
+            if let Some(entry) = chain.find(|entry| entry.key == key) {
                 // Another CPU may have been faster with the same answer.
                 if !core::ptr::eq(entry.server(rcu), server) {
                     entry.server.set(server);
@@ -174,10 +174,10 @@ impl Table {
     /// Lets one of the entries near `key`'s, but not that, make room: one whose server was removed, or
     /// else the one that was idle for the longest time. Nothing is near in a keyed hash: it is a
     /// random sample. Returns whether there was one.
-    fn evict(&self, key: &Address, counters: &Counters, rcu: ReadSide<'_>) -> bool {
+    fn evict(&self, key: Address, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = timer::now();
-        let near = self.list.from(|hash| hash.of(key), rcu);
-        let others = near.filter(|entry| entry.key != *key);
+        let near = self.list.from(|hash| hash.of(key.words()), rcu);
+        let others = near.filter(|entry| entry.key != key);
         let victim = others.take(Evictee::SAMPLE).max_by_key(|entry| Evictee {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
@@ -196,7 +196,7 @@ impl Table {
         still: impl FnOnce(&Entry) -> bool,
         rcu: ReadSide<'_>,
     ) -> bool {
-        let mut writer = self.list.lock(|hash| hash.of(&entry.key), rcu);
+        let mut writer = self.list.lock(|hash| hash.of(entry.key.words()), rcu);
         still(entry) && writer.remove(entry)
     }
 
@@ -225,9 +225,9 @@ impl Table {
     /// Evicts what is above the limit, which may have been lowered. Process context, may sleep.
     pub(super) fn trim(&self, counters: &Counters) {
         while self.list.len() > self.max_entries() {
-            let anywhere = [random::number() as u32, random::number() as u32, 0, 0];
+            let anywhere = Address(random::number(), random::number());
             let section = rcu::read_lock();
-            if !self.evict(&anywhere, counters, ReadSide::of(&section)) {
+            if !self.evict(anywhere, counters, ReadSide::of(&section)) {
                 break;
             }
             drop(section);
