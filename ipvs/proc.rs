@@ -156,10 +156,15 @@ fn seek<'a>(
 ) -> Option<(u64, &'a Object)> {
     let (id, record) = (pos >> RECORD_BITS, pos & (MAX_RECORDS - 1));
     let is_there = |it: &&Listed| {
-        it.ipvs == ipvs && (it.id > id && records(&it.it) > 0 || it.id == id && record < records(&it.it))
+        it.ipvs == ipvs
+            && (it.id > id && records(&it.it) > 0 || it.id == id && record < records(&it.it))
     };
     let found = services.all.iter().find(is_there)?;
-    let start = if found.id == id { pos } else { found.id << RECORD_BITS };
+    let start = if found.id == id {
+        pos
+    } else {
+        found.id << RECORD_BITS
+    };
     Some((start, &found.it))
 }
 
@@ -238,7 +243,8 @@ unsafe extern "C" fn show(m: *mut bindings::seq_file, pos: *mut c_void) -> c_int
     let out = unsafe { SeqFile::from_raw(m) };
     let services = SERVICES.lock();
     // What went since `settle()` is left out.
-    if let Some((_, it)) = seek(&services, ipvs, pos, |it| it.records).filter(|(at, _)| *at == pos) {
+    if let Some((_, it)) = seek(&services, ipvs, pos, |it| it.records).filter(|(at, _)| *at == pos)
+    {
         let base = pos & !(MAX_RECORDS - 1);
         let records = pos.wrapping_sub(base)..end.wrapping_sub(base);
         // SAFETY: It is listed, and stays so while we hold the lock.

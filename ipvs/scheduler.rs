@@ -233,7 +233,9 @@ impl<T: Scheduler> VTable<T> {
         // SAFETY: Both are alive, and `sched_data` is what `init_service()` stored.
         unsafe {
             let bound = &*(*svc).sched_data.cast::<Bound<T>>();
-            bound.servers.update(Service::from_raw(svc), Dest::from_raw(dest));
+            bound
+                .servers
+                .update(Service::from_raw(svc), Dest::from_raw(dest));
         }
         0
     }
@@ -249,7 +251,9 @@ impl<T: Scheduler> VTable<T> {
         // SAFETY: As in `update_dest()`.
         unsafe {
             let bound = &*(*svc).sched_data.cast::<Bound<T>>();
-            bound.servers.remove(Service::from_raw(svc), Dest::from_raw(dest));
+            bound
+                .servers
+                .remove(Service::from_raw(svc), Dest::from_raw(dest));
         }
         0
     }

@@ -64,7 +64,10 @@ impl Servers {
     /// The servers in the order of the core's list. None if memory was too short to keep up with it:
     /// then the list itself has to be walked. Any context; takes no lock.
     #[inline(always)]
-    pub(crate) fn listed<'g>(&'g self, rcu: ReadSide<'g>) -> Option<impl Iterator<Item = &'g Server>> {
+    pub(crate) fn listed<'g>(
+        &'g self,
+        rcu: ReadSide<'g>,
+    ) -> Option<impl Iterator<Item = &'g Server>> {
         if self.incomplete.load(Ordering::Relaxed) {
             return None;
         }
@@ -82,7 +85,9 @@ impl Servers {
         // SAFETY: As in `listed()`.
         let array = unsafe { self.array.load(Ordering::Acquire).as_ref() }?;
         let mut servers = array.servers.iter();
-        servers.find(|server| server.is_for(dest)).map(|server| &**server)
+        servers
+            .find(|server| server.is_for(dest))
+            .map(|server| &**server)
     }
 
     /// All servers of a service that is being bound. Process context, under the service mutex.
@@ -109,7 +114,12 @@ impl Servers {
 
     /// `dest` was taken out of the list. Process context, under the service mutex.
     pub(super) fn remove(&self, service: &Service, dest: &Dest) {
-        if let Some(it) = self.known.lock().iter_mut().find(|it| it.server.is_for(dest)) {
+        if let Some(it) = self
+            .known
+            .lock()
+            .iter_mut()
+            .find(|it| it.server.is_for(dest))
+        {
             if let Some(lease) = it.lease.take() {
                 Lease::end(lease, &it.server);
                 self.removed.fetch_add(1, Ordering::Relaxed);
@@ -123,7 +133,10 @@ impl Servers {
     fn catch_up(&self, service: &Service) {
         let failed = self.publish(service).is_err();
         if failed && !self.incomplete.swap(true, Ordering::Relaxed) {
-            pr_warn!("out of memory: {} walks the list of its servers\n", service.name());
+            pr_warn!(
+                "out of memory: {} walks the list of its servers\n",
+                service.name()
+            );
         }
         if !failed {
             self.incomplete.store(false, Ordering::Relaxed);
@@ -138,7 +151,9 @@ impl Servers {
         if known.iter().any(|it| it.server.is_for(dest)) {
             return Ok(());
         }
-        let back = known.iter_mut().find(|it| it.lease.is_none() && it.server.endpoint() == endpoint);
+        let back = known
+            .iter_mut()
+            .find(|it| it.lease.is_none() && it.server.endpoint() == endpoint);
         if let Some(it) = back {
             it.lease = Some(Lease::begin(&it.server, dest)?);
             self.removed.fetch_sub(1, Ordering::Relaxed);
@@ -159,7 +174,10 @@ impl Servers {
         // The old array is in the same order, but for what has come or gone.
         // SAFETY: Only we replace it, under the service mutex.
         let old = unsafe { self.array.load(Ordering::Relaxed).as_ref() };
-        let mut old = old.map_or(&[][..], |array| &array.servers).iter().peekable();
+        let mut old = old
+            .map_or(&[][..], |array| &array.servers)
+            .iter()
+            .peekable();
         // SAFETY: The service mutex keeps the list as it is.
         for dest in service.dests(unsafe { ReadSide::assume() }) {
             while old.next_if(|server| server.is_removed()).is_some() {}

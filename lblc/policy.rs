@@ -138,7 +138,8 @@ const LEAST_BITS: u32 = 10;
 /// as it is, as long as there are at least 2 and at most 64 chains to an entry. A chain is a miss of the
 /// cache, and how long it is nobody can predict; but memory counts too.
 pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
-    let bits_for = |chains: usize| usize::BITS.wrapping_sub(chains.saturating_sub(1).leading_zeros());
+    let bits_for =
+        |chains: usize| usize::BITS.wrapping_sub(chains.saturating_sub(1).leading_zeros());
     let chains = 1usize.wrapping_shl(bits);
     if entries.saturating_mul(2) > chains {
         bits_for(entries.saturating_mul(2)).max(LEAST_BITS)

@@ -107,9 +107,8 @@ impl Lblc {
         // A server may be removed at any time: what was read of it decides, and it is alive until our
         // section ends.
         let listed = servers.filter_map(|server| Some((server, server.dest(call.rcu)?)));
-        let current = known.and_then(|(server, reading)| {
-            Some(((server, server.dest(call.rcu)?), reading?))
-        });
+        let current =
+            known.and_then(|(server, reading)| Some(((server, server.dest(call.rcu)?), reading?)));
         let chosen = policy::choose(
             current,
             listed,
@@ -132,8 +131,7 @@ impl Lblc {
         known: Option<(&'g Server, Option<Reading>)>,
     ) -> Option<&'g Dest> {
         let count_all = call.service.flag_1();
-        let current =
-            known.and_then(|(server, reading)| Some((server.dest(call.rcu)?, reading?)));
+        let current = known.and_then(|(server, reading)| Some((server.dest(call.rcu)?, reading?)));
         let chosen = policy::choose(
             current,
             call.service.dests(call.rcu),
@@ -155,9 +153,8 @@ impl Lblc {
         chosen: Option<&'g Server>,
         any: bool,
     ) {
-        let kept = known.is_some_and(|(known, _)| {
-            chosen.is_some_and(|chosen| core::ptr::eq(known, chosen))
-        });
+        let kept = known
+            .is_some_and(|(known, _)| chosen.is_some_and(|chosen| core::ptr::eq(known, chosen)));
         self.counters.count(match (any, entry, known) {
             (false, ..) => Event::None,
             (true, ..) if kept => Event::Hit,

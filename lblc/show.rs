@@ -53,7 +53,10 @@ pub(super) fn records(table: &Table, service: &Service, records: Range<u64>, out
         );
         return;
     };
-    for entry in table.list().in_range(hash..records.end.wrapping_sub(1), rcu) {
+    for entry in table
+        .list()
+        .in_range(hash..records.end.wrapping_sub(1), rcu)
+    {
         let server = entry.server(rcu);
         seq_print!(
             out,

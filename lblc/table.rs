@@ -141,7 +141,9 @@ impl Table {
         let mut length = 1usize;
         {
             let mut writer = self.list.lock(|hash| hash.of(key.words()), rcu);
-            let mut chain = writer.walk(rcu).inspect(|_| length = length.wrapping_add(1));
+            let mut chain = writer
+                .walk(rcu)
+                .inspect(|_| length = length.wrapping_add(1));
             if let Some(entry) = chain.find(|entry| entry.key == key) {
                 // Another CPU may have been faster with the same answer.
                 if !core::ptr::eq(entry.server(rcu), server) {
@@ -190,12 +192,7 @@ impl Table {
     }
 
     /// Takes `entry` out, if `still` says so under the lock. Returns whether it was us who did.
-    fn forget(
-        &self,
-        entry: &Entry,
-        still: impl FnOnce(&Entry) -> bool,
-        rcu: ReadSide<'_>,
-    ) -> bool {
+    fn forget(&self, entry: &Entry, still: impl FnOnce(&Entry) -> bool, rcu: ReadSide<'_>) -> bool {
         let mut writer = self.list.lock(|hash| hash.of(entry.key.words()), rcu);
         still(entry) && writer.remove(entry)
     }

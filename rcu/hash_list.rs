@@ -260,9 +260,8 @@ impl<T: Item> HashList<T> {
     ) -> impl Iterator<Item = &'g T> {
         let buckets = self.current(rcu);
         let (first, number) = (buckets.number(hash(&buckets.hash)), buckets.heads.len());
-        (0..number).flat_map(move |n| {
-            buckets.chain(first.wrapping_add(n) & number.wrapping_sub(1), rcu)
-        })
+        (0..number)
+            .flat_map(move |n| buckets.chain(first.wrapping_add(n) & number.wrapping_sub(1), rcu))
     }
 
     /// The entries whose hashes are in `range`. Any context; takes no lock.
@@ -290,8 +289,13 @@ impl<T: Item> HashList<T> {
             let head = buckets.heads.get(*number as usize);
             head.is_some_and(|head| head.load(Ordering::Relaxed).is_null())
         };
-        let passed = (first..first.wrapping_add(CHAINS)).take_while(empty).count() as u64;
-        let end = first.wrapping_add(passed).wrapping_add(1).wrapping_shl(buckets.shift);
+        let passed = (first..first.wrapping_add(CHAINS))
+            .take_while(empty)
+            .count() as u64;
+        let end = first
+            .wrapping_add(passed)
+            .wrapping_add(1)
+            .wrapping_shl(buckets.shift);
         end.min(1 << u32::BITS)
     }
 

@@ -3,14 +3,14 @@
 //! What C's `ip_vs_lblc.c` does, in its own two walks and three conditions, as the measure of
 //! `policy::choose()`. Where C's `int` would overflow, a wider one shows what it means.
 
-use super::policy::Server;
+use super::policy::Reading;
 
-fn overhead(s: &Server) -> i128 {
+fn overhead(s: &Reading) -> i128 {
     (i128::from(s.active) << 8) + i128::from(s.others)
 }
 
 /// `__ip_vs_lblc_schedule()`: the index of the least loaded server.
-fn least_connection(servers: &[Server]) -> Option<usize> {
+fn least_connection(servers: &[Reading]) -> Option<usize> {
     let mut least = servers.iter().position(|s| !s.overload && s.weight > 0)?;
     for (i, s) in servers.iter().enumerate().skip(least + 1) {
         if s.overload {
@@ -26,7 +26,7 @@ fn least_connection(servers: &[Server]) -> Option<usize> {
 
 /// `is_overloaded()`, with the one difference that we want: a server above its upper threshold is no
 /// relief.
-fn is_overloaded(dest: &Server, servers: &[Server]) -> bool {
+fn is_overloaded(dest: &Reading, servers: &[Reading]) -> bool {
     dest.active > dest.weight
         && servers
             .iter()
@@ -35,7 +35,7 @@ fn is_overloaded(dest: &Server, servers: &[Server]) -> bool {
 
 /// `ip_vs_lblc_schedule()`, for an entry whose server is `servers[known]`; with the other difference
 /// that we want: a known server above its upper threshold is left.
-pub(crate) fn schedule(known: Option<usize>, servers: &[Server]) -> Option<usize> {
+pub(crate) fn schedule(known: Option<usize>, servers: &[Reading]) -> Option<usize> {
     if let Some(i) = known {
         let dest = &servers[i];
         if dest.weight > 0 && !dest.overload && !is_overloaded(dest, servers) {

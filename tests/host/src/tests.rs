@@ -3,17 +3,18 @@
 use super::{
     c_oracle,
     hash::Hash,
-    policy::{choose, is_idle, Collection, Server, HARD_MAX_ENTRIES, MAX_ENTRIES},
+    policy::{choose, idle_time, Collection, Reading},
 };
 use proptest::prelude::*;
 use std::cell::Cell;
 
-fn server(weight: i32, active: i32) -> Server {
-    Server::new(weight, (active, active), true, false, false)
+fn server(weight: i32, active: i32) -> Reading {
+    Reading::new(weight, (active, active), true, false, false)
 }
 
 /// `choose()` over a slice, by index.
-fn ours(known: Option<usize>, servers: &[Server]) -> Option<usize> {
+fn ours(known: Option<usize>, servers: &[Reading]) -> Option<usize> {
+    let known = known.map(|i| (i, servers[i]));
     choose(known, 0..servers.len(), |a, b| a == b, |i| servers[i])
 }
 
@@ -33,13 +34,13 @@ fn relief_is_strictly_less_than_half() {
 
 #[test]
 fn all_connections_count_if_asked_to() {
-    let busy = |all, count| Server::new(3, (1, if all { 4 } else { 3 }), all, false, count).busy;
+    let busy = |all, count| Reading::new(3, (1, if all { 4 } else { 3 }), all, false, count).busy;
     assert_eq!((busy(true, false), busy(false, false)), (1, 1));
     assert_eq!((busy(true, true), busy(false, true)), (4, 4));
-    let idle = Server::new(100, (0, 0), true, false, true);
-    let full = Server::new(3, (0, 4), true, false, true);
+    let idle = Reading::new(100, (0, 0), true, false, true);
+    let full = Reading::new(3, (0, 4), true, false, true);
     assert_eq!(ours(Some(0), &[full, idle]), Some(1));
-    let used = Server::new(100, (0, 50), true, false, true);
+    let used = Reading::new(100, (0, 50), true, false, true);
     assert_eq!(ours(Some(0), &[full, used]), Some(0));
 }
 
@@ -59,15 +60,12 @@ fn nobody() {
 }
 
 #[test]
-fn a_good_server_is_read_once_and_the_list_not_at_all() {
-    let reads = Cell::new(0);
-    let read = |_| {
-        reads.set(reads.get() + 1);
-        server(10, 3)
-    };
+fn a_good_server_needs_no_walk() {
     let list = std::iter::from_fn(|| -> Option<usize> { panic!("walked") });
-    assert_eq!(choose(Some(7), list, |a, b| a == b, read), Some(7));
-    assert_eq!(reads.get(), 1);
+    let read = |_| panic!("read");
+    assert!(server(10, 3).is_good() && !server(2, 3).is_good() && !server(0, 0).is_good());
+    let chosen = choose(Some((7, server(10, 3))), list, |a, b| a == b, read);
+    assert_eq!(chosen, Some(7));
 }
 
 #[test]
@@ -77,7 +75,7 @@ fn each_server_is_read_once_a_decision() {
         reads[i].set(reads[i].get() + 1);
         server(1, 5)
     };
-    choose(Some(1), 0..3, |a, b| a == b, read);
+    choose(Some((1, read(1))), 0..3, |a, b| a == b, read);
     assert!(reads.iter().all(|reads| reads.get() == 1));
 }
 
@@ -98,27 +96,23 @@ fn no_number_of_connections_overflows() {
 }
 
 #[test]
-fn idle_is_inclusive_and_survives_the_wrap_of_jiffies() {
-    assert!(!is_idle(99, 0, 100) && is_idle(100, 0, 100));
-    let before = usize::MAX - 10;
-    assert!(!is_idle(5, before, 17) && is_idle(6, before, 17));
-    assert!(!is_idle(10, 12, 5), "used after we looked at the clock");
-    assert!(is_idle(10, 10, 0));
+fn idle_time_survives_the_wrap_of_jiffies() {
+    assert_eq!(idle_time(100, 0), 100);
+    assert_eq!(idle_time(5, usize::MAX - 10), 16);
+    assert_eq!(idle_time(10, 12), 0, "used after we looked at the clock");
 }
 
 #[test]
-fn collections() {
+fn collections_are_those_of_c_at_cs_size() {
+    let due = |tick, entries| Collection::due(tick, entries, 24 * 1024);
     let full: Vec<u32> = (1..=90)
-        .filter(|tick| Collection::due(*tick, 0) == Collection::Full)
+        .filter(|tick| due(*tick, 0) == Collection::Full)
         .collect();
     assert_eq!(full, [30, 60, 90]);
-    assert_eq!(Collection::due(30, usize::MAX), Collection::Full);
-    assert_eq!(Collection::due(1, MAX_ENTRIES), Collection::None);
-    assert_eq!(Collection::due(1, MAX_ENTRIES + 3), Collection::Partial(4));
-    assert_eq!(
-        Collection::due(29, HARD_MAX_ENTRIES),
-        Collection::Partial(MAX_ENTRIES / 2)
-    );
+    assert_eq!(due(30, usize::MAX), Collection::Full);
+    assert_eq!(due(1, 16 * 1024), Collection::None);
+    assert_eq!(due(1, 16 * 1024 + 3), Collection::Partial(4));
+    assert_eq!(due(29, 24 * 1024), Collection::Partial(8 * 1024));
 }
 
 #[test]
@@ -132,10 +126,10 @@ fn the_hash_spreads_what_c_folds() {
         state
     });
     let buckets: std::collections::HashSet<u32> = (0..1024u32)
-        .map(|x| hash.of(&[0xfd00, x, x, 7]) >> 22)
+        .map(|x| hash.of([0xfd00, x, x, 7]) >> 22)
         .collect();
     assert!(buckets.len() > 500, "{}", buckets.len());
-    assert_ne!(hash.of(&[1, 2, 0, 0]), hash.of(&[2, 1, 0, 0]));
+    assert_ne!(hash.of([1, 2, 0, 0]), hash.of([2, 1, 0, 0]));
 }
 
 prop_compose! {
@@ -144,8 +138,8 @@ prop_compose! {
         active in prop_oneof![0..40i32, 0..1 << 22],
         inactive in prop_oneof![0..40i32, 0..1 << 22],
         overload in prop::bool::weighted(0.1),
-    ) -> Server {
-        Server::new(weight, (active, active + inactive), true, overload, false)
+    ) -> Reading {
+        Reading::new(weight, (active, active + inactive), true, overload, false)
     }
 }
 
@@ -167,7 +161,7 @@ proptest! {
     }
 
     #[test]
-    fn idle_is_the_distance(now: usize, age in 0..1usize << 62, limit in 0..1usize << 62) {
-        prop_assert_eq!(is_idle(now, now.wrapping_sub(age), limit), age >= limit);
+    fn idle_is_the_distance(now: usize, age in 0..1usize << 62) {
+        prop_assert_eq!(idle_time(now, now.wrapping_sub(age)), age);
     }
 }
