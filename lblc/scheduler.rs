@@ -65,10 +65,10 @@ impl Scheduler for Lblc {
     }
 
     fn work(&self, service: &Service) {
-        self.table.fit(&self.counters);
         self.table.trim(&self.counters);
         self.collector
             .collect(&self.table, service.lblc_expiration(), &self.counters);
+        self.table.fit(&self.counters);
     }
 
     const RECORDS: u64 = show::RECORDS;

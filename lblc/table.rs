@@ -162,7 +162,7 @@ impl Table {
         }
         counters.count(Event::Insert);
         if self.list.len() > self.max_entries() {
-            self.evict(key, counters, rcu);
+            self.evict(Some(key), counters, rcu);
         }
         if length > LONG_CHAIN {
             self.suspect.store(true, Ordering::Relaxed);
@@ -173,13 +173,12 @@ impl Table {
         }
     }
 
-    /// Lets one of the entries near `key`'s, but not that, make room: one whose server was removed, or
-    /// else the one that was idle for the longest time. Nothing is near in a keyed hash: it is a
-    /// random sample. Returns whether there was one.
-    fn evict(&self, key: Address, counters: &Counters, rcu: ReadSide<'_>) -> bool {
+    /// Lets one of a few entries, but not `key`'s, make room: one whose server was removed, or else the
+    /// one that was idle for the longest time. Returns whether there was one.
+    fn evict(&self, key: Option<Address>, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = timer::now();
-        let near = self.list.from(|hash| hash.of(key.words()), rcu);
-        let others = near.filter(|entry| entry.key != key);
+        let any = self.list.shuffled(random::number(), rcu);
+        let others = any.filter(|entry| Some(entry.key) != key);
         let victim = others.take(Evictee::SAMPLE).max_by_key(|entry| Evictee {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
@@ -222,9 +221,8 @@ impl Table {
     /// Evicts what is above the limit, which may have been lowered. Process context, may sleep.
     pub(super) fn trim(&self, counters: &Counters) {
         while self.list.len() > self.max_entries() {
-            let anywhere = Address(random::number(), random::number());
             let section = rcu::read_lock();
-            if !self.evict(anywhere, counters, ReadSide::of(&section)) {
+            if !self.evict(None, counters, ReadSide::of(&section)) {
                 break;
             }
             drop(section);

@@ -252,16 +252,21 @@ impl<T: Item> HashList<T> {
         }
     }
 
-    /// All entries, from the chain of `hash` on, once around. Any context; takes no lock.
-    pub(crate) fn from<'g>(
+    /// All entries, in an order that depends on `random` alone: neighbours in the table may have related
+    /// keys. Any context; takes no lock.
+    pub(crate) fn shuffled<'g>(
         &'g self,
-        hash: impl FnOnce(&T::Hash) -> u32,
+        random: u64,
         rcu: ReadSide<'g>,
     ) -> impl Iterator<Item = &'g T> {
         let buckets = self.current(rcu);
-        let (first, number) = (buckets.number(hash(&buckets.hash)), buckets.heads.len());
-        (0..number)
-            .flat_map(move |n| buckets.chain(first.wrapping_add(n) & number.wrapping_sub(1), rcu))
+        let (chains, first) = (buckets.heads.len(), random as usize);
+        // An odd stride comes by every chain of a power of two.
+        let stride = random.wrapping_shr(u32::BITS) as usize | 1;
+        (0..chains).flat_map(move |n| {
+            let number = first.wrapping_add(n.wrapping_mul(stride));
+            buckets.chain(number & chains.wrapping_sub(1), rcu)
+        })
     }
 
     /// The entries whose hashes are in `range`. Any context; takes no lock.

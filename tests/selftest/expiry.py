@@ -9,6 +9,7 @@ from lab import Lab, key, sysctl
 
 lab = Lab()
 EXPIRATION = "net/ipv4/vs/lblc_expiration"
+LIMIT = "net/ipv4/vs/lblc_rs_max_entries"
 MAX = 16384
 D = [key(n) for n in range(8)]
 
@@ -94,6 +95,7 @@ def expired_entries_are_collected_every_half_hour():
 def partial_collection(scheduler):
     """How many of MAX + 600 entries are forgotten once they have been idle for six minutes?"""
     lab.clear()
+    sysctl(LIMIT, MAX * 3 // 2)             # C's own
     lab.service(scheduler, weights={"s1": 10}, options="-o")
     clock = Clock()
     keys = [key(n) for n in range(MAX + 600)]
@@ -103,7 +105,46 @@ def partial_collection(scheduler):
     clock.sleep_until(5 * 60)
     assert lab.send(keys[:50]) == ["s1"] * 50, "nothing is collected before six minutes"
     clock.sleep_until(late + 8 * 60)
+    sysctl(LIMIT, 1 << 18)
     return lab.send(keys).count("s2")
+
+
+def table():
+    """The numbers in the service's line."""
+    with open("/proc/net/ip_vs_lblc_rs") as file:
+        word = file.readline().split()
+    return dict(zip(word[2::2], map(int, word[3::2])))
+
+
+def the_table_shrinks_when_its_entries_have_expired():
+    need_virtual_time()
+    clock = home_is_s1([key(n) for n in range(3000)], 600)
+    assert table()["entries"] == 3000 and table()["buckets"] >= 6000
+    clock.sleep_until(HALF_HOUR + LATE + 5)
+    assert table()["entries"] == 0 and table()["buckets"] == 1024, table()
+    sysctl(EXPIRATION, 86400)
+
+
+def a_server_that_returns_when_the_core_has_freed_it_has_its_keys_again():
+    need_virtual_time()
+    clock = home_is_s1(D, 86400)
+    lab.ipvs(lab.server("-d", "s1"))
+    assert lab.send(D[:2]) == ["s2"] * 2
+    clock.sleep_until(10 * 60)              # the core's trash is emptied within three minutes
+    lab.ipvs(lab.server("-a", "s1", 10), lab.server("-e", "s2", 9))
+    assert lab.send(D) == ["s2"] * 2 + ["s1"] * 6
+
+
+def a_removed_server_without_entries_is_forgotten():
+    need_virtual_time()
+    clock = home_is_s1(D, 600)
+    lab.ipvs(lab.server("-d", "s1"))
+    assert lab.send(D[:2]) == ["s2"] * 2
+    clock.sleep_until(HALF_HOUR + LATE + 60)
+    assert table()["entries"] == 0
+    lab.ipvs(lab.server("-a", "s1", 10))
+    assert None not in lab.send(D)
+    sysctl(EXPIRATION, 86400)
 
 
 def partial_collection_takes_what_is_over_and_a_third():
@@ -117,4 +158,7 @@ def partial_collection_takes_what_is_over_and_a_third():
 main([entries_expire_at_the_sysctls_time_and_not_before,
       c_uses_an_expired_entry_until_it_is_collected_and_we_do_not, expiration_0_remembers_nothing,
       expired_entries_are_collected_every_half_hour,
-      partial_collection_takes_what_is_over_and_a_third], lab)
+      partial_collection_takes_what_is_over_and_a_third,
+      the_table_shrinks_when_its_entries_have_expired,
+      a_server_that_returns_when_the_core_has_freed_it_has_its_keys_again,
+      a_removed_server_without_entries_is_forgotten], lab)

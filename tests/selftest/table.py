@@ -1,0 +1,227 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The table: it grows and shrinks, has a limit, and counts what happens to it."""
+
+import os
+import socket
+import subprocess
+import threading
+from collections import Counter
+
+from harness import main, run, wait_until
+from lab import Lab, inside, key, sysctl
+
+lab = Lab()
+LIMIT = "net/ipv4/vs/lblc_rs_max_entries"
+DEFAULT = str(1 << 18)
+EXPIRATION = "net/ipv4/vs/lblc_expiration"
+# /proc/net is the main thread's, which is in the client's namespace now and then.
+TABLE = "/proc/thread-self/net/ip_vs_lblc_rs"
+STATS = TABLE + "_stats"
+MISSES = ("unknown", "expired", "unavailable", "weight0", "overloaded", "threshold", "none")
+
+
+def numbers(path):
+    """What a file says of firewall mark 1."""
+    with open(path) as file:
+        for line in file:
+            word = line.split()
+            if word[:2] == ["FWM", "1"]:
+                return dict(zip(word[2::2], map(int, word[3::2])))
+    raise RuntimeError(f"{path} has no line for FWM 1")
+
+
+def calls(stats):
+    return stats["hits"] + sum(stats[reason] for reason in MISSES)
+
+
+def fits():
+    """Whether there are 2 to 64 chains to an entry, or few at all."""
+    table = numbers(TABLE)
+    return table["buckets"] == 1024 and table["entries"] <= 512 or \
+        2 * table["entries"] <= table["buckets"] <= 64 * table["entries"]
+
+
+def it_grows_under_traffic_and_loses_nothing():
+    lab.service(options="-o", weights={"s1": 10})
+    keys = [key(n) for n in range(6000)]
+    first = lab.send(keys[:3000])
+    lab.ipvs(lab.server("-a", "s2", 10))
+    first += lab.send(keys[3000:])
+    assert first == ["s1"] * 3000 + ["s2"] * 3000, Counter(first)
+    wait_until(fits, "the table has grown")
+    table, stats = numbers(TABLE), numbers(STATS)
+    assert table["entries"] == 6000 and table["buckets"] >= 12000, table
+    assert table["bytes"] <= 100 * table["entries"], table
+    assert stats["resizes"] >= 1 and stats["inserts"] == 6000, stats
+    assert lab.send(keys) == first
+    assert numbers(STATS)["hits"] == stats["hits"] + 6000
+
+
+def it_shrinks_when_the_limit_is_lowered():
+    lab.service(options="-o")
+    keys = [key(n) for n in range(3000)]
+    assert None not in lab.send(keys)
+    wait_until(lambda: fits() and numbers(TABLE)["buckets"] >= 4096, "the table has grown")
+    sysctl(LIMIT, 40)
+    try:
+        wait_until(lambda: numbers(TABLE)["entries"] <= 40, "what is over the limit is evicted")
+        wait_until(lambda: numbers(TABLE)["buckets"] == 1024, "the table has shrunk")
+        assert numbers(STATS)["evictions"] == 3000 - 40
+        assert None not in lab.send(keys[:200])
+        assert numbers(TABLE)["entries"] <= 40
+    finally:
+        sysctl(LIMIT, DEFAULT)
+
+
+def what_is_asked_for_stays_when_a_flood_fills_the_table():
+    lab.service(options="-o")
+    sysctl(LIMIT, 400)
+    try:
+        hot = [key(n) for n in range(20)]
+        home = lab.send(hot)
+        kept = asked = 0
+        for start in range(1000, 9000, 100):
+            lab.send([key(n) for n in range(start, start + 100)])
+            before = numbers(STATS)
+            assert lab.send(hot) and numbers(TABLE)["entries"] <= 400
+            kept += numbers(STATS)["hits"] - before["hits"]
+            asked += len(hot)
+        assert kept >= 0.95 * asked, (kept, asked)
+        assert numbers(STATS)["evictions"] >= 7000
+        assert None not in home
+    finally:
+        sysctl(LIMIT, DEFAULT)
+
+
+def entries_of_removed_servers_make_room_first():
+    lab.service(options="-o", weights={"s1": 1000})
+    sysctl(LIMIT, 600)
+    try:
+        stay, go = ([key(n) for n in range(start, start + 300)] for start in (0, 1000))
+        assert set(lab.send(go)) == {"s1"}
+        lab.ipvs(lab.server("-a", "s2", 1000), lab.server("-d", "s1"))
+        assert set(lab.send(stay)) == {"s2"}
+        before = numbers(STATS)
+        assert None not in lab.send([key(n) for n in range(5000, 5200)])
+        assert numbers(STATS)["evictions"] == before["evictions"] + 200
+        lab.send(stay)
+        # A sample of 8 of 600, of which 300 to 100 are of the removed server, hardly ever lacks one.
+        kept = numbers(STATS)["hits"] - before["hits"]
+        assert kept >= 270, kept
+    finally:
+        sysctl(LIMIT, DEFAULT)
+
+
+def the_limit_has_bounds_and_is_per_netns():
+    run("modprobe ip_vs_lblc_rs")
+    assert sysctl(LIMIT) == DEFAULT
+    for value in ("1", str(1 << 24), "5000"):
+        sysctl(LIMIT, value)
+        assert sysctl(LIMIT) == value
+    for bad in ("0", "-1", str((1 << 24) + 1), "x", "99999999999"):
+        try:
+            sysctl(LIMIT, bad)
+        except OSError as error:
+            assert error.errno == 22, (bad, error)
+        else:
+            raise AssertionError(f"{bad} was taken")
+        assert sysctl(LIMIT) == "5000"
+    assert run(f"ip netns exec s1 cat /proc/sys/{LIMIT}") == DEFAULT
+    sysctl(LIMIT, DEFAULT)
+
+
+def every_call_is_a_hit_or_a_miss_with_a_reason():
+    def step(keys, **expected):
+        before = numbers(STATS)
+        lab.send(keys)
+        after = numbers(STATS)
+        grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+        assert grown == expected, (grown, expected)
+        assert calls(after) - calls(before) == len(keys)
+
+    keys = [key(n) for n in range(30)]
+    lab.service(options="-o", weights={"s1": 10})
+    step(keys, unknown=30, inserts=30)
+    step(keys, hits=30)
+    lab.ipvs(lab.server("-a", "s2", 10))
+    sysctl(EXPIRATION, 0)
+    wait_until(lambda: numbers(TABLE) and idle() > 0, "time goes on")
+    step(keys[:10], expired=10, replaces=10)
+    sysctl(EXPIRATION, 86400)
+    lab.ipvs(lab.server("-e", "s1", 0))
+    step(keys[10:20], weight0=10, replaces=10)
+    lab.ipvs(lab.server("-d", "s1"))
+    step(keys[20:], unavailable=10, replaces=10)
+    lab.ipvs(lab.server("-e", "s2", 0))
+    step(keys, none=30)
+
+
+def idle():
+    """The idle seconds of the entry that was used last."""
+    with open(TABLE) as file:
+        ages = [int(line.split()[2]) for line in file if line.startswith("  ")]
+    return min(ages)
+
+
+def spills_are_counted_by_reason():
+    lab.service(weights={"s1": 1})
+    lab.hold(key(1), 2)                      # s1 has two connections, and nobody could help
+    lab.ipvs(lab.server("-a", "s2", 1000))
+    before = numbers(STATS)
+    lab.hold(key(1))
+    after = numbers(STATS)
+    assert after["overloaded"] == before["overloaded"] + 1, (before, after)
+    lab.ipvs(lab.server("-e", "s2", 1000, more="-x 1"))
+    lab.hold(key(1))
+    assert numbers(STATS)["threshold"] == after["threshold"] + 1, numbers(STATS)
+
+
+def counters_add_up_under_load():
+    lab.service(options="-o")
+    senders, each = 4, 1500
+    with inside("client"):
+        socks = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(senders)]
+
+    def work(sock, seed):
+        for n in range(each):
+            sock.sendto(b"", (key((n * 7 + seed * 131) % 900), 80))
+
+    threads = [threading.Thread(target=work, args=it) for it in zip(socks, range(senders))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for sock in socks:
+        sock.close()
+    # The core sums its own counters up every two seconds.
+    wait_until(lambda: calls(numbers(STATS)) == conns() >= senders * each / 2,
+               "the calls that we counted are the connections that the core counted")
+    stats = numbers(STATS)
+    assert stats["inserts"] == numbers(TABLE)["entries"] <= stats["unknown"], stats
+
+
+def conns():
+    """The connections that the core says it scheduled for the service."""
+    for line in run("ipvsadm -Ln --stats --exact").splitlines():
+        if line.startswith("FWM  1"):
+            return int(line.split()[2])
+    raise RuntimeError("no such service")
+
+
+def the_counters_are_for_root_of_this_namespace():
+    lab.service()
+    lab.ask(key(1))
+    assert os.stat(STATS).st_mode & 0o777 == 0o400
+    denied = subprocess.run(["setpriv", "--reuid", "1000", "--clear-groups", "cat", STATS],
+                            capture_output=True, text=True)
+    assert denied.returncode and not denied.stdout
+    with inside("client"), open(STATS) as file:
+        assert not file.read()
+
+
+main([it_grows_under_traffic_and_loses_nothing, it_shrinks_when_the_limit_is_lowered,
+      what_is_asked_for_stays_when_a_flood_fills_the_table,
+      entries_of_removed_servers_make_room_first, the_limit_has_bounds_and_is_per_netns,
+      every_call_is_a_hit_or_a_miss_with_a_reason, spills_are_counted_by_reason,
+      counters_add_up_under_load, the_counters_are_for_root_of_this_namespace], lab)
