@@ -6,15 +6,16 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
-.PHONY: help modules module install demo test check shell cache clean distclean
+.PHONY: help modules module install demo test bench bench-icount check shell cache clean distclean
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 	@echo
 	@echo '  KERNEL=stock|next|um|RELEASE  which kernels (make test, make shell)'
 	@echo '  CASE=name                     which cases (make test)'
+	@echo '  CELLS=regex QUICK=1           which cells (make bench, make bench-icount)'
 
 modules: ## the module for the kernel tree KDIR (default: the running kernel's)
 	@scripts/check-kdir "$(KDIR)"
@@ -33,6 +34,12 @@ demo: ## watch it balance real HTTP requests on Debian's stock kernel
 
 test: ## host tests, and every case in the kernels um, stock and next
 	@scripts/test
+
+bench: ## what a choice costs in ns, C's and ours, in um (table and pictures in build/bench)
+	@scripts/bench time
+
+bench-icount: ## the same in instructions, in Debian's kernel
+	@scripts/bench icount
 
 check: ## rustfmt, clippy, shellcheck and the host tests
 	@scripts/check

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The cells of the bench, and what is demanded of them (docs/bench.md)."""
+
+from collections import namedtuple
+
+KEYS = (1, 16, 256, 1000, 4096, 16384, 24576, 262144, 1048576)
+SERVERS = (1, 4, 16, 64, 1024)
+C_HOLDS = 24576     # entries; more are not remembered
+
+
+class Cell(namedtuple("Cell", "op n d af temp")):
+    """What is done, with how many keys and servers, in which family, with hot or cold caches."""
+
+    def __str__(self):
+        return f"{self.op}-{self.temp}-v{self.af}-n{self.n}-d{self.d}"
+
+    @property
+    def c_can(self):
+        """Whether C's table holds that many; a miss must find room as well."""
+        return self.n < C_HOLDS if self.op == "miss" else self.n <= C_HOLDS
+
+
+def core(unit):
+    """The cells that measure calls of schedule(); caches do not matter to a count of instructions."""
+    cells = [Cell("hit", n, 4, af, "hot") for af in (4, 6) for n in KEYS]
+    cells += [Cell("hit", 256, d, 4, "hot") for d in SERVERS if d != 4]
+    cells += [Cell("saturated", 256, d, 4, "hot") for d in SERVERS]
+    cells += [Cell("miss", n, 4, 4, "hot") for n in KEYS if n != C_HOLDS]
+    cells += [Cell("miss", 16384, d, 4, "hot") for d in SERVERS if d != 4]
+    cells += [Cell("miss", n, 4, 6, "hot") for n in (1000, 16384)]
+    cells += [Cell("adversarial", C_HOLDS, 4, af, "hot") for af in (4, 6)]
+    if unit == "ns":
+        cells += [Cell("hit", n, 4, 4, "cold") for n in KEYS if n >= 1000]
+        cells += [Cell("hit", 16384, 4, 6, "cold")]
+    return cells
+
+
+# The gate takes these: small ones, and one for each way through schedule().
+QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384)] + [
+    Cell("hit", 16384, 4, 6, "hot"), Cell("saturated", 256, 64, 4, "hot"),
+    Cell("miss", 1000, 4, 4, "hot")]
+
+
+def target(cell, unit):
+    """The least that C's cost over ours must be, or None."""
+    if cell.op == "hit" and cell.d == 4 and cell.temp == "hot":
+        if cell.n <= 256:
+            return 0.95 if unit == "ns" else 1.0
+        return {1000: 1.5, 16384: 5, 24576: 8}.get(cell.n) if unit == "ns" else None
+    if cell.temp == "cold":
+        return 2.5 if cell.n == 16384 else None
+    if cell.op == "miss" and (cell.n, cell.d) == (16384, 4):
+        return 1.5
+    if cell.op == "saturated":
+        return {64: 2.5, 1024: 6}.get(cell.d)
+    if cell.op == "adversarial":
+        return 1000
+    return None

@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Makes a table and pictures of what bench.py has measured.
+
+    report.py time|icount FOLDER      reads FOLDER/MODE.jsonl
+"""
+
+import json
+import subprocess
+import sys
+
+from cells import Cell, target
+
+UNITS = {"time": "ns", "icount": "instructions"}
+
+
+def read(path):
+    with open(path) as file:
+        return [(Cell(*(line.pop(name) for name in Cell._fields)), line)
+                for line in map(json.loads, file)]
+
+
+def number(value):
+    """A figure with three digits, or a dash."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def verdict(ratio, high, wanted):
+    if ratio is None:
+        return "ours only"
+    if wanted is not None and ratio < wanted:
+        return "BELOW TARGET"
+    return "SLOWER" if high < 1 and wanted is None else ""
+
+
+def table(rows, unit):
+    form = "{:34}{:>11}{:>11}{:>9}{:>19}{:>8}  {}"
+    print(form.format(f"{unit} a call", "C", "ours", "C/ours", "95 % interval", "target", "").rstrip())
+    for cell, row in rows:
+        wanted = target(cell, unit)
+        print(form.format(str(cell), number(row["c"]), number(row["rs"]), number(row["ratio"]),
+                          "-" if row["lo"] is None else f"{number(row['lo'])} .. {number(row['hi'])}",
+                          number(wanted), verdict(row["ratio"], row["hi"], wanted)).rstrip())
+
+
+def flatness(rows, unit):
+    """How our own cost compares between cells; what docs/bench.md asks for are upper limits here."""
+    ours = {cell: row["rs"] for cell, row in rows}
+    pairs = [(Cell("hit", n, 4, 6, "hot"), Cell("hit", n, 4, 4, "hot"), 1.15)
+             for n in sorted({cell.n for cell in ours})]
+    pairs.append((Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"),
+                  1.1 if unit == "instructions" else None))
+    pairs = [pair for pair in pairs if pair[0] in ours and pair[1] in ours]
+    if pairs:
+        print("\nours against ours")
+    for one, two, most in pairs:
+        ratio = ours[one] / ours[two]
+        print(f"{str(one):26}/ {str(two):26}{ratio:7.3f}" + (f"  at most {most}" if most else "") +
+              ("  ABOVE TARGET" if most and ratio > most else ""))
+
+
+class Picture:
+    """Curves over the number of keys or of servers, both axes logarithmic."""
+
+    COLOURS = {"c": "#c0392b", "rs": "#1f618d"}
+    DASHES = (1, 2, 4)
+
+    def __init__(self, rows, unit, title, along):
+        self.rows, self.unit, self.title, self.along = rows, unit, title, along
+        self.curves, self.data = [], []
+
+    def curve(self, label, dash, match):
+        for side, name in (("c", "C"), ("rs", "ours")):
+            points = sorted((getattr(cell, self.along), row[side]) for cell, row in self.rows
+                            if match(cell) and row[side] is not None and row[side] > 0)
+            if len(points) > 1:
+                self.curves.append(f"'-' title '{name}, {label}' with linespoints lw 2 pt 7 ps 0.5 "
+                                   f"dt {self.DASHES[dash]} lc rgb '{self.COLOURS[side]}'")
+                self.data += [f"{x} {y}" for x, y in points] + ["e"]
+
+    def draw(self, path):
+        if not self.curves:
+            return
+        terminal = "pngcairo" if path.endswith(".png") else "svg"
+        xlabel = {"n": "destination addresses in the table", "d": "real servers"}[self.along]
+        ticks = {"n": ("'1' 1, '16' 16, '256' 256, '1000' 1000, '4096' 4096, '16384' 16384, "
+                       "'262144' 262144, '1 M' 1048576"), "d": "1, 4, 16, 64, 1024"}[self.along]
+        script = [f"set terminal {terminal} size 860,520 font 'sans,12' background 'white'",
+                  f"set output '{path}'", f"set title '{self.title}'", f"set xlabel '{xlabel}'",
+                  f"set ylabel '{self.unit} a call of schedule()'", "set logscale xy",
+                  f"set xtics ({ticks})", "set grid lc rgb '#dddddd'", "set key outside right top",
+                  "set offsets graph 0.03, graph 0.03, 0, 0",
+                  "plot " + ", ".join(self.curves)] + self.data
+        subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
+
+
+def pictures(rows, unit, stem):
+    keys = Picture(rows, unit, "Cost of a choice, 4 real servers, IPv4", "n")
+    servers = Picture(rows, unit, "Cost of a choice by number of real servers, IPv4", "d")
+
+    def of(op, temp="hot", **more):
+        return lambda cell: (cell.op == op and cell.temp == temp and cell.af == 4 and
+                             all(getattr(cell, name) == value for name, value in more.items()))
+    keys.curve("hit", 0, of("hit", d=4))
+    keys.curve("hit, cold caches", 1, of("hit", "cold", d=4))
+    keys.curve("miss", 2, of("miss", d=4))
+    servers.curve("hit", 0, of("hit", n=256))
+    servers.curve("all overloaded", 1, of("saturated", n=256))
+    servers.curve("miss", 2, of("miss", n=16384))
+    keys.draw(f"{stem}-keys.svg")
+    servers.draw(f"{stem}-servers.svg")
+
+
+def main(mode, folder):
+    rows = read(f"{folder}/{mode}.jsonl")
+    unit = UNITS[mode]
+    table(rows, unit)
+    flatness(rows, unit)
+    pictures(rows, unit, f"{folder}/{mode}")
+
+
+main(*sys.argv[1:])

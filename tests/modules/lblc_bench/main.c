@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A command is a line written to /proc/lblc_bench; it has been done, or has failed, when the write
+ * returns. Reading gives the frequency of the clock, then the samples of the last one that measured: for
+ * C, for ours and for a callback that does nothing, what the median batch of a turn took.
+ *
+ *   keys random|chained SEED N                        make N keys
+ *   fill                                              let both tables learn them
+ *   check                                             do both know the same server for each?
+ *   active N                                          give each server N active connections
+ *   hits hot|cold SAMPLES BATCHES BATCH WARM          measure over known keys
+ *   misses SAMPLES BATCHES BATCH                      measure over new keys
+ *
+ * The services are those for the firewall marks 1 (C) and 2 (ours) in the initial network namespace.
+ * Who gives commands changes no service meanwhile.
+ */
+
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <net/net_namespace.h>
+#include "lblc_bench.h"
+
+static DEFINE_MUTEX(lock);
+static struct bench bench;
+
+static struct ip_vs_dest *nothing(struct ip_vs_service *svc, const struct sk_buff *skb,
+				  struct ip_vs_iphdr *iph)
+{
+	return (struct ip_vs_dest *)(unsigned long)READ_ONCE(iph->daddr.ip);
+}
+
+static struct ip_vs_service *find(u32 mark)
+{
+	DECLARE_IP_VS_RHT_WALK_BUCKETS_RCU();
+	struct ip_vs_service *svc, *found = NULL;
+	struct hlist_bl_head *head;
+	struct hlist_bl_node *node;
+
+	rcu_read_lock();
+	ip_vs_rht_walk_buckets_rcu(net_ipvs(&init_net)->svc_table, head) {
+		hlist_bl_for_each_entry_rcu(svc, node, head, s_list)
+			if (svc->fwmark == mark)
+				found = svc;
+	}
+	rcu_read_unlock();
+	return found;
+}
+
+/* Looks the services up: schedulers come and go between two commands. */
+static int bind(void)
+{
+	enum side side;
+
+	for (side = C; side <= OURS; side++) {
+		struct ip_vs_service *svc = find(1 + side);
+		struct ip_vs_scheduler *scheduler = svc ? rcu_access_pointer(svc->scheduler) : NULL;
+
+		bench.svc[side] = svc;
+		bench.schedule[side] = scheduler ? scheduler->schedule : NULL;
+	}
+	bench.schedule[NOTHING] = nothing;
+	if (!bench.schedule[OURS])
+		return -ENOENT;
+	bench.af = bench.svc[OURS]->af;
+	if (bench.svc[C] && bench.svc[C]->af != bench.af)
+		return -EINVAL;
+	bench.key_size = bench.af == AF_INET6 ? sizeof(struct in6_addr) : sizeof(__be32);
+	return 0;
+}
+
+static void set_active(int number)
+{
+	struct ip_vs_dest *dest;
+	enum side side;
+
+	rcu_read_lock();
+	for (side = C; side <= OURS; side++)
+		if (bench.svc[side])
+			list_for_each_entry_rcu(dest, &bench.svc[side]->destinations, n_list)
+				atomic_set(&dest->activeconns, number);
+	rcu_read_unlock();
+}
+
+static int command(const char *line)
+{
+	u32 samples, batches, batch, warm, number;
+	char word[8];
+
+	if (sscanf(line, "keys %7s %u %u", word, &bench.seed, &number) == 3 && number) {
+		bench.chained = !strcmp(word, "chained");
+		return bench_keys(&bench, number);
+	}
+	if (sysfs_streq(line, "fill"))
+		return bench_fill(&bench);
+	if (sysfs_streq(line, "check"))
+		return bench_check(&bench, &bench.known);
+	if (sscanf(line, "active %u", &number) == 1) {
+		set_active(number);
+		return 0;
+	}
+	if (sscanf(line, "hits %7s %u %u %u %u", word, &samples, &batches, &batch, &warm) == 5)
+		return bench_hits(&bench, samples, batches, batch, warm, !strcmp(word, "cold"));
+	if (sscanf(line, "misses %u %u %u", &samples, &batches, &batch) == 3)
+		return bench_misses(&bench, samples, batches, batch);
+	return -EOPNOTSUPP;
+}
+
+static ssize_t bench_write(struct file *file, const char __user *from, size_t size, loff_t *at)
+{
+	char line[80] = "";
+	int error;
+
+	if (size >= sizeof(line) || copy_from_user(line, from, size))
+		return -EINVAL;
+	mutex_lock(&lock);
+	bench.samples = 0;
+	error = bind() ?: command(line);
+	mutex_unlock(&lock);
+	return error ?: size;
+}
+
+static int bench_show(struct seq_file *out, void *unused)
+{
+	enum side side;
+	u32 i;
+
+	mutex_lock(&lock);
+	seq_printf(out, "%llu\n", bench.frequency);
+	for (i = 0; i < bench.samples; i++) {
+		for (side = C; side < SIDES; side++)
+			seq_printf(out, "%llu ", bench.sample[i].turn[side]);
+		seq_putc(out, '\n');
+	}
+	mutex_unlock(&lock);
+	return 0;
+}
+
+static int bench_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, bench_show, NULL);
+}
+
+static const struct proc_ops bench_ops = {
+	.proc_open = bench_open,
+	.proc_read = seq_read,
+	.proc_lseek = seq_lseek,
+	.proc_write = bench_write,
+	.proc_release = single_release,
+};
+
+static int __init bench_init(void)
+{
+	int error = bench_measure_init();
+
+	if (error)
+		return error;
+	bench.frequency = bench_frequency();
+	if (proc_create("lblc_bench", 0600, NULL, &bench_ops))
+		return 0;
+	bench_measure_exit();
+	return -ENOMEM;
+}
+
+static void __exit bench_exit(void)
+{
+	remove_proc_entry("lblc_bench", NULL);
+	bench_free_keys(&bench);
+	bench_measure_exit();
+}
+
+module_init(bench_init);
+module_exit(bench_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("measures the lblc schedulers of IPVS");
