@@ -38,12 +38,6 @@ impl Dest {
         self.0.get()
     }
 
-    /// Whether both are the same object of the core.
-    #[inline(always)]
-    pub(crate) fn is(&self, other: &Dest) -> bool {
-        core::ptr::eq(self, other)
-    }
-
     /// Configured capacity, in connections; 0 means quiesced: no new connections.
     #[inline(always)]
     pub(crate) fn weight(&self) -> i32 {

@@ -58,6 +58,12 @@ impl<'a> Header<'a> {
         flags & bindings::IP_VS_HDR_INVERSE as i32 != 0
     }
 
+    /// Whether the addresses are IPv6.
+    #[inline(always)]
+    pub(crate) fn is_ipv6(&self) -> bool {
+        self.ipv6
+    }
+
     /// The source address.
     #[inline(always)]
     pub(crate) fn source(&self) -> Address {

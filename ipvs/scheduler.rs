@@ -18,7 +18,7 @@ use crate::{
     bindings,
     rcu::{self, ReadSide},
     timer::Timer,
-    work::{Disposal, Work},
+    work::{self, Disposal, Work},
 };
 use core::{marker::PhantomData, ops::Range, ptr::null_mut};
 use kernel::{
@@ -36,12 +36,45 @@ use kernel::{
 pub(crate) struct Call<'g> {
     /// The service that the packet is for.
     pub(crate) service: &'g Service,
-    /// Its real servers.
-    pub(crate) servers: &'g Servers,
-    /// Queue it, and [`Scheduler::work()`] will be called.
-    pub(crate) work: &'g Work,
+    frame: &'g Frame,
     /// The read-side section of the call.
     pub(crate) rcu: ReadSide<'g>,
+}
+
+impl<'g> Call<'g> {
+    /// The service's real servers.
+    #[inline(always)]
+    pub(crate) fn servers(self) -> &'g Servers {
+        &self.frame.servers
+    }
+
+    /// Queue it, and [`Scheduler::work()`] will be called.
+    #[inline(always)]
+    pub(crate) fn work(self) -> &'g Work {
+        &self.frame.work
+    }
+}
+
+/// What a service has, whatever its scheduler is.
+#[pin_data]
+struct Frame {
+    #[pin]
+    servers: Servers,
+    #[pin]
+    work: Work,
+}
+
+impl Frame {
+    /// # Safety
+    ///
+    /// As for [`Work::new()`].
+    unsafe fn new(handler: work::Handler) -> impl PinInit<Self> {
+        pin_init!(Self {
+            servers <- Servers::new(),
+            // SAFETY: As the caller promises.
+            work <- unsafe { Work::new(c"lblc_rs_work", static_lock_class!(), handler) },
+        })
+    }
 }
 
 /// A scheduler: the value is its state for one service.
@@ -86,12 +119,10 @@ struct Bound<T> {
     #[pin]
     state: T,
     #[pin]
-    servers: Servers,
+    frame: Frame,
     service: *mut bindings::ip_vs_service,
     #[pin]
     timer: Timer,
-    #[pin]
-    work: Work,
     #[pin]
     disposal: Disposal,
 }
@@ -103,13 +134,12 @@ impl<T: Scheduler> Bound<T> {
     fn new(bound_to: &Service) -> impl PinInit<Self, Error> + '_ {
         try_pin_init!(Self {
             state <- T::init_service(bound_to),
-            servers <- Servers::new(),
+            // SAFETY: `done_service()` disables the work item before service and state go away; if this
+            // fails, it was never queued.
+            frame <- unsafe { Frame::new(Self::work) },
             service: bound_to.as_ptr(),
-            // SAFETY: `done_service()` shuts the timer down before service and state go away; if
-            // this fails, it was never armed.
+            // SAFETY: `done_service()` shuts the timer down, as it disables the work item.
             timer <- unsafe { Timer::new(c"lblc_rs_tick", static_lock_class!(), Self::tick) },
-            // SAFETY: `done_service()` disables it, as it does the timer.
-            work <- unsafe { Work::new(c"lblc_rs_work", static_lock_class!(), Self::work) },
             disposal <- Disposal::new(c"lblc_rs_disposal", static_lock_class!(), Self::dispose),
         })
     }
@@ -126,18 +156,21 @@ impl<T: Scheduler> Bound<T> {
         // SAFETY: `Timer` wraps `timer_list` transparently, and this one is in a `Bound<T>`, alive
         // because `done_service()` waits for us before it lets go of it.
         let bound = unsafe { &*container_of!(timer.cast::<Timer>(), Self, timer) };
-        bound.state.tick(&bound.work);
+        bound.state.tick(&bound.frame.work);
         bound.timer.arm(T::TICK);
     }
 
     /// # Safety
     ///
-    /// Called by the queue with the `work` of a pinned `Bound<T>`.
+    /// Called by the queue with the work item of a pinned `Bound<T>`.
     unsafe extern "C" fn work(work: *mut bindings::work_struct) {
-        // SAFETY: As in `tick()`.
-        let bound = unsafe { &*container_of!(work.cast::<Work>(), Self, work) };
+        // SAFETY: As in `tick()`; the work item is in the frame, and that in the `Bound<T>`.
+        let bound = unsafe {
+            let frame = container_of!(work.cast::<Work>(), Frame, work);
+            &*container_of!(frame, Self, frame)
+        };
         bound.state.work(bound.service());
-        bound.servers.forget();
+        bound.frame.servers.forget();
     }
 
     /// # Safety
@@ -169,7 +202,7 @@ impl<T: Scheduler> proc::Shown for Bound<T> {
     }
 
     fn wake(&self) {
-        self.work.queue();
+        self.frame.work.queue();
     }
 }
 
@@ -187,7 +220,7 @@ impl<T: Scheduler> VTable<T> {
             Ok(bound) => bound,
             Err(error) => return error.to_errno(),
         };
-        let listed = bound.servers.add_all(service).and_then(|()| {
+        let listed = bound.frame.servers.add_all(service).and_then(|()| {
             // SAFETY: `done_service()` takes it off the list before it goes away.
             unsafe { proc::list((*svc).ipvs, core::ptr::from_ref(&*bound)) }
         });
@@ -216,7 +249,7 @@ impl<T: Scheduler> VTable<T> {
         let bound = unsafe { &*raw };
         proc::unlist(raw.cast_const().cast());
         bound.timer.shutdown();
-        bound.work.disable();
+        bound.frame.work.disable();
         // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find
         // it, and calls this once. Timer and work item are dead.
         unsafe { bound.disposal.queue_after_grace_period() };
@@ -233,9 +266,8 @@ impl<T: Scheduler> VTable<T> {
         // SAFETY: Both are alive, and `sched_data` is what `init_service()` stored.
         unsafe {
             let bound = &*(*svc).sched_data.cast::<Bound<T>>();
-            bound
-                .servers
-                .update(Service::from_raw(svc), Dest::from_raw(dest));
+            let servers = &bound.frame.servers;
+            servers.update(Service::from_raw(svc), Dest::from_raw(dest));
         }
         0
     }
@@ -251,9 +283,8 @@ impl<T: Scheduler> VTable<T> {
         // SAFETY: As in `update_dest()`.
         unsafe {
             let bound = &*(*svc).sched_data.cast::<Bound<T>>();
-            bound
-                .servers
-                .remove(Service::from_raw(svc), Dest::from_raw(dest));
+            let servers = &bound.frame.servers;
+            servers.remove(Service::from_raw(svc), Dest::from_raw(dest));
         }
         0
     }
@@ -282,8 +313,7 @@ impl<T: Scheduler> VTable<T> {
         let header = unsafe { Header::from_raw(iph, (*svc).af) };
         let call = Call {
             service,
-            servers: &bound.servers,
-            work: &bound.work,
+            frame: &bound.frame,
             rcu,
         };
         let chosen = bound.state.schedule(call, &header);

@@ -19,7 +19,7 @@ use crate::{
 use core::{
     mem::{offset_of, ManuallyDrop},
     ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering},
 };
 use kernel::prelude::*;
 
@@ -29,9 +29,9 @@ use kernel::prelude::*;
 pub(crate) struct Server {
     /// The core's server, or null while it is removed.
     dest: AtomicPtr<bindings::ip_vs_dest>,
-    weight: AtomicI32,
-    /// It has an upper connection threshold: only then can the core flag it as overloaded.
-    limited: AtomicBool,
+    /// As many active connections it may have and be good whatever else is known; -1: more has to be
+    /// looked at.
+    capacity: AtomicI32,
     references: AtomicUsize,
     endpoint: Endpoint,
 }
@@ -41,8 +41,7 @@ impl Server {
     fn new(endpoint: Endpoint) -> Self {
         Self {
             dest: AtomicPtr::new(null_mut()),
-            weight: AtomicI32::new(0),
-            limited: AtomicBool::new(false),
+            capacity: AtomicI32::new(-1),
             references: AtomicUsize::new(1),
             endpoint,
         }
@@ -57,16 +56,12 @@ impl Server {
         (!dest.is_null()).then(|| unsafe { Dest::from_raw(dest) })
     }
 
-    /// Configured capacity, in connections; 0 means quiesced. Any context; a plain load.
+    /// The core's server, if it is in the list, is not quiesced, has no upper threshold, and has at most
+    /// as many active connections as its weight. Any context; plain loads.
     #[inline(always)]
-    pub(crate) fn weight(&self) -> i32 {
-        self.weight.load(Ordering::Relaxed)
-    }
-
-    /// Whether `dest`, which is this server's, has reached its upper connection threshold.
-    #[inline(always)]
-    pub(crate) fn is_overload(&self, dest: &Dest) -> bool {
-        self.limited.load(Ordering::Relaxed) && dest.is_overload()
+    pub(crate) fn good_dest<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g Dest> {
+        let dest = self.dest(rcu)?;
+        (dest.active() <= self.capacity.load(Ordering::Relaxed)).then_some(dest)
     }
 
     /// Whether the server is out of the service's list.
@@ -86,8 +81,9 @@ impl Server {
 
     /// Takes over what the administrator changed.
     pub(super) fn update(&self, dest: &Dest) {
-        self.weight.store(dest.weight(), Ordering::Relaxed);
-        self.limited.store(dest.is_limited(), Ordering::Relaxed);
+        let good = dest.weight() > 0 && !dest.is_limited();
+        let capacity = if good { dest.weight() } else { -1 };
+        self.capacity.store(capacity, Ordering::Relaxed);
     }
 }
 
@@ -214,7 +210,7 @@ impl Lease {
         };
         let lease = KBox::new(lease, GFP_KERNEL)?;
         server.update(dest);
-        // Release: who finds the server finds its weight.
+        // Release: who finds the core's server finds its capacity.
         server.dest.store(dest.as_ptr(), Ordering::Release);
         Ok(lease)
     }

@@ -7,18 +7,65 @@ use super::{
     server::{Lease, ServerRef},
     Dest, Server, Service,
 };
-use crate::rcu::{self, ReadSide};
+use crate::{
+    bindings,
+    rcu::{self, ReadSide},
+};
 use core::{
     mem::offset_of,
     ptr::null_mut,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering},
 };
 use kernel::{new_mutex, prelude::*, sync::Mutex};
+
+/// A server in the list, and what a walk over all wants to know of it.
+pub(crate) struct Slot {
+    dest: *mut bindings::ip_vs_dest,
+    /// With fewer active connections than this it is half idle.
+    half: AtomicI32,
+    server: ServerRef,
+}
+
+// SAFETY: The core's server belongs to no thread.
+unsafe impl Send for Slot {}
+// SAFETY: As above; `Dest` is `Sync`.
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    /// The core's server. Any context; a plain load.
+    #[inline(always)]
+    pub(crate) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Dest {
+        // SAFETY: It was in the list when the array was made. What keeps it, the server's lease, is
+        // dropped a grace period after it left the list, and then the array was replaced, or is not
+        // looked at any more: so it is there as long as a reader's section.
+        unsafe { Dest::from_raw(self.dest) }
+    }
+
+    /// Our side of it.
+    #[inline(always)]
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Whether it has less than half of the active connections that its weight allows, if that is all
+    /// that counts. Any context; plain loads.
+    #[inline(always)]
+    pub(crate) fn is_half_idle<'g>(&'g self, rcu: ReadSide<'g>) -> bool {
+        let dest = self.dest(rcu);
+        dest.active() < self.half.load(Ordering::Relaxed) && !dest.is_overload()
+    }
+
+    fn update(&self, dest: &Dest) {
+        let weight = dest.weight();
+        // `active * 2 < weight`, without the product.
+        self.half.store(weight / 2 + weight % 2, Ordering::Relaxed);
+    }
+}
 
 /// An array that readers can find.
 struct Array {
     rcu: rcu::Head,
-    servers: KVVec<ServerRef>,
+    slots: KVVec<Slot>,
 }
 
 // SAFETY: `rcu` is private and queued only by `Servers::publish()`, once an array.
@@ -42,7 +89,7 @@ struct Known {
 #[pin_data(PinnedDrop)]
 pub(crate) struct Servers {
     array: AtomicPtr<Array>,
-    /// Memory was short when a server was added: the array lacks it.
+    /// Memory was short when a server came or went: the array is not what the list is.
     incomplete: AtomicBool,
     /// The number of servers in `known` that were removed.
     removed: AtomicUsize,
@@ -64,30 +111,25 @@ impl Servers {
     /// The servers in the order of the core's list. None if memory was too short to keep up with it:
     /// then the list itself has to be walked. Any context; takes no lock.
     #[inline(always)]
-    pub(crate) fn listed<'g>(
-        &'g self,
-        rcu: ReadSide<'g>,
-    ) -> Option<impl Iterator<Item = &'g Server>> {
-        if self.incomplete.load(Ordering::Relaxed) {
-            return None;
-        }
-        let _ = rcu;
-        // SAFETY: By the type invariants it is null or valid, and not freed before our section ends.
-        let array = unsafe { self.array.load(Ordering::Acquire).as_ref() };
-        let servers = array.map_or(&[][..], |array| &array.servers);
-        Some(servers.iter().map(|server| &**server))
+    pub(crate) fn listed<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g [Slot]> {
+        // First this: who sees that the array is right again must not have found the one that was not.
+        let right = !self.incomplete.load(Ordering::Acquire);
+        right.then(|| self.array(rcu))
     }
 
     /// The server that stands for `dest`, if the array has it. Any context; a walk.
     #[cold]
     pub(crate) fn find<'g>(&'g self, dest: &Dest, rcu: ReadSide<'g>) -> Option<&'g Server> {
-        let _ = rcu;
-        // SAFETY: As in `listed()`.
-        let array = unsafe { self.array.load(Ordering::Acquire).as_ref() }?;
-        let mut servers = array.servers.iter();
-        servers
-            .find(|server| server.is_for(dest))
-            .map(|server| &**server)
+        let mut slots = self.array(rcu).iter();
+        let slot = slots.find(|slot| slot.server.is_for(dest))?;
+        Some(&slot.server)
+    }
+
+    #[inline(always)]
+    fn array<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g [Slot] {
+        // SAFETY: By the type invariants it is null or valid, and not freed before our section ends.
+        let array = unsafe { self.array.load(Ordering::Acquire).as_ref() };
+        array.map_or(&[], |array| &array.slots)
     }
 
     /// All servers of a service that is being bound. Process context, under the service mutex.
@@ -102,44 +144,42 @@ impl Servers {
     /// `dest` was put into the list, or changed. Process context, under the service mutex. If memory
     /// is short, `listed()` says so until the server is edited or another one comes or goes.
     pub(super) fn update(&self, service: &Service, dest: &Dest) {
-        if let Some(it) = self.known.lock().iter().find(|it| it.server.is_for(dest)) {
-            it.server.update(dest);
+        // SAFETY: The service mutex keeps the array as it is.
+        let slots = self.array(unsafe { ReadSide::assume() });
+        if let Some(slot) = slots.iter().find(|slot| slot.server.is_for(dest)) {
+            slot.update(dest);
+            slot.server.update(dest);
             if !self.incomplete.load(Ordering::Relaxed) {
                 return;
             }
         }
-        let _ = self.adopt(dest);
-        self.catch_up(service);
+        let adopted = self.adopt(dest);
+        self.catch_up(adopted.and_then(|()| self.publish(service)), service);
     }
 
     /// `dest` was taken out of the list. Process context, under the service mutex.
     pub(super) fn remove(&self, service: &Service, dest: &Dest) {
-        if let Some(it) = self
-            .known
-            .lock()
-            .iter_mut()
-            .find(|it| it.server.is_for(dest))
-        {
+        let published = self.publish(service);
+        self.catch_up(published, service);
+        // Now that no new reader finds it in the array:
+        let mut known = self.known.lock();
+        if let Some(it) = known.iter_mut().find(|it| it.server.is_for(dest)) {
             if let Some(lease) = it.lease.take() {
                 Lease::end(lease, &it.server);
                 self.removed.fetch_add(1, Ordering::Relaxed);
             }
         }
-        self.catch_up(service);
     }
 
-    /// Publishes the list as it is; if memory is too short, readers are told so. (After a removal the
-    /// old array would do: readers pass over a server that was removed.)
-    fn catch_up(&self, service: &Service) {
-        let failed = self.publish(service).is_err();
-        if failed && !self.incomplete.swap(true, Ordering::Relaxed) {
+    /// The array is what the list is, or readers are told that it is not.
+    fn catch_up(&self, published: Result, service: &Service) {
+        let failed = published.is_err();
+        let before = self.incomplete.swap(failed, Ordering::Release);
+        if failed && !before {
             pr_warn!(
                 "out of memory: {} walks the list of its servers\n",
                 service.name()
             );
-        }
-        if !failed {
-            self.incomplete.store(false, Ordering::Relaxed);
         }
     }
 
@@ -170,26 +210,41 @@ impl Servers {
     /// of the servers is not known.
     fn publish(&self, service: &Service) -> Result {
         let known = self.known.lock();
-        let mut servers = KVVec::with_capacity(service.num_dests(), GFP_KERNEL)?;
+        let mut slots = KVVec::with_capacity(service.num_dests(), GFP_KERNEL)?;
         // The old array is in the same order, but for what has come or gone.
-        // SAFETY: Only we replace it, under the service mutex.
-        let old = unsafe { self.array.load(Ordering::Relaxed).as_ref() };
-        let mut old = old
-            .map_or(&[][..], |array| &array.servers)
-            .iter()
-            .peekable();
-        // SAFETY: The service mutex keeps the list as it is.
-        for dest in service.dests(unsafe { ReadSide::assume() }) {
-            while old.next_if(|server| server.is_removed()).is_some() {}
-            let server = old.next_if(|server| server.is_for(dest)).or_else(|| {
-                let mut known = known.iter();
-                known.find(|it| it.server.is_for(dest)).map(|it| &it.server)
-            });
-            servers.push(server.ok_or(ENOMEM)?.clone(), GFP_KERNEL)?;
+        // SAFETY: The service mutex keeps array and list as they are.
+        let locked = unsafe { ReadSide::assume() };
+        let mut old = self.array(locked);
+        for dest in service.dests(locked) {
+            let is_it = |slot: &Slot| slot.server.is_for(dest);
+            let server = match old {
+                [slot, rest @ ..] if is_it(slot) => {
+                    old = rest;
+                    &slot.server
+                }
+                // One has gone.
+                [_, slot, rest @ ..] if is_it(slot) => {
+                    old = rest;
+                    &slot.server
+                }
+                // One has come.
+                _ => {
+                    let mut known = known.iter();
+                    let found = known.find(|it| it.server.is_for(dest));
+                    &found.ok_or(ENOMEM)?.server
+                }
+            };
+            let slot = Slot {
+                dest: dest.as_ptr(),
+                half: AtomicI32::new(0),
+                server: server.clone(),
+            };
+            slot.update(dest);
+            slots.push(slot, GFP_KERNEL)?;
         }
         let array = Array {
             rcu: rcu::Head::new(),
-            servers,
+            slots,
         };
         let new = KBox::into_raw(KBox::new(array, GFP_KERNEL)?);
         // INVARIANT: It came from `into_raw()`. Release: who finds the array finds it whole.

@@ -125,6 +125,7 @@ impl Service {
 /// As every scheduler of C does, we trust the core with one case: a server that is removed and comes
 /// back from the trash is linked again without a grace period. To the same list that does no harm; if
 /// its whole service was replaced by an equal one under our feet, the walk would go on in the new list.
+#[derive(Clone)]
 pub(crate) struct Dests<'g> {
     head: *mut bindings::list_head,
     at: *mut bindings::list_head,

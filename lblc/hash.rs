@@ -18,16 +18,20 @@ impl Hash {
         }
     }
 
-    /// The hash of `address`, in 32 bits of which the upper ones are the best.
+    /// The hash of an address, of which the upper bits are the best.
     #[inline(always)]
-    pub(crate) fn of(&self, address: [u32; 4]) -> u32 {
-        let [k0, k1, k2, k3, k4] = self.keys;
-        let [w0, w1, w2, w3] = address.map(u64::from);
-        let sum = k0
-            .wrapping_add(k1.wrapping_mul(w0))
-            .wrapping_add(k2.wrapping_mul(w1))
-            .wrapping_add(k3.wrapping_mul(w2))
-            .wrapping_add(k4.wrapping_mul(w3));
-        (sum >> 32) as u32
+    pub(crate) fn of(&self, [w0, w1, w2, w3]: [u32; 4]) -> u64 {
+        let [_, _, k2, k3, k4] = self.keys;
+        self.of_word(w0)
+            .wrapping_add(k2.wrapping_mul(u64::from(w1)))
+            .wrapping_add(k3.wrapping_mul(u64::from(w2)))
+            .wrapping_add(k4.wrapping_mul(u64::from(w3)))
+    }
+
+    /// The hash of an address of one word: of that and zeros.
+    #[inline(always)]
+    pub(crate) fn of_word(&self, word: u32) -> u64 {
+        let [k0, k1, ..] = self.keys;
+        k0.wrapping_add(k1.wrapping_mul(u64::from(word)))
     }
 }

@@ -27,13 +27,6 @@ impl Reading {
         i64::from(self.active) * 256 + i64::from(self.others)
     }
 
-    /// Whether a server that a key went to before is good for another connection, whatever the others
-    /// do.
-    #[inline(always)]
-    pub(crate) fn is_good(&self) -> bool {
-        self.accepts() && !self.is_over_weight()
-    }
-
     /// May new connections come here at all?
     #[inline(always)]
     fn accepts(&self) -> bool {
@@ -47,7 +40,8 @@ impl Reading {
     }
 
     /// So idle that others should hand over: less than half of what its weight says.
-    fn is_half_idle(&self) -> bool {
+    #[inline(always)]
+    pub(crate) fn is_half_idle(&self) -> bool {
         !self.overload && self.busy * 2 < i64::from(self.weight)
     }
 
@@ -85,40 +79,42 @@ impl Reading {
     }
 }
 
-/// The server for a key, from what its entry says (`current`: the entry's server if that is still
-/// listed, and what was read of it) and from the service's servers in list order. None if no server can
-/// take it.
-///
-/// One walk at most; none if `current` is good. `same` tells whether a listed server is `current`,
-/// which is not read again.
-pub(crate) fn choose<D: Copy>(
-    current: Option<(D, Reading)>,
-    listed: impl Iterator<Item = D>,
-    same: impl Fn(D, D) -> bool,
-    read: impl Fn(D) -> Reading,
-) -> Option<D> {
-    let keep = current.filter(|(_, server)| server.accepts());
-    if let Some((dest, _)) = keep.filter(|(_, server)| server.is_good()) {
-        return Some(dest);
-    }
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice<D> {
+    /// It goes where its key went before.
+    Keep,
+    /// It goes to this server.
+    Take(D),
+    /// No server can take it.
+    Nobody,
+}
 
-    let mut relief = false;
+/// The server for a key, from what its entry says (`current`: what was read of the entry's server, if
+/// that is still listed) and from the service's servers in list order.
+///
+/// No walk if `current` is good; one if it is overloaded and nobody is half idle, or if there is no
+/// entry. `is_half_idle` says the same as [`Reading::is_half_idle()`] of what `read` reads.
+pub(crate) fn choose<D: Copy>(
+    current: Option<Reading>,
+    listed: impl Iterator<Item = D> + Clone,
+    is_half_idle: impl Fn(D) -> bool,
+    read: impl Fn(D) -> Reading,
+) -> Choice<D> {
+    if let Some(server) = current.filter(Reading::accepts) {
+        if !server.is_over_weight() || !listed.clone().any(is_half_idle) {
+            return Choice::Keep;
+        }
+    }
     let mut best: Option<(D, Reading)> = None;
     for dest in listed {
-        let server = match current {
-            Some((known, server)) if same(known, dest) => server,
-            _ => read(dest),
-        };
-        relief |= server.is_half_idle();
+        let server = read(dest);
         // The first that accepts is the candidate; of equals, the earlier one stays.
         if server.accepts() && best.is_none_or(|(_, best)| server.is_less_loaded_than(&best)) {
             best = Some((dest, server));
         }
     }
-    match keep {
-        Some((dest, _)) if !relief => Some(dest),
-        _ => best.map(|(dest, _)| dest),
-    }
+    best.map_or(Choice::Nobody, |(dest, _)| Choice::Take(dest))
 }
 
 /// How long something last used at `last_use` has been idle at `now`; all in jiffies, which wrap.

@@ -5,7 +5,7 @@
 use super::{
     counters::{Counters, Event},
     gc::{self, Collector},
-    policy::{self, Reading},
+    policy::{self, Choice, Reading},
     show,
     table::{Entry, Table}, //
 };
@@ -42,22 +42,21 @@ impl Scheduler for Lblc {
     #[inline(always)]
     fn schedule<'g>(&'g self, call: Call<'g>, header: &Header<'_>) -> Option<&'g Dest> {
         let key = key(header);
-        let entry = self.table.find(key, call.rcu);
-        let known = match entry {
-            Some(entry) if entry.touch(call.service.lblc_expiration()) => {
-                let server = entry.server(call.rcu);
-                let read = server
-                    .dest(call.rcu)
-                    .map(|dest| (dest, read(server, dest, call.service.flag_1())));
-                if let Some((dest, _)) = read.filter(|(_, reading)| reading.is_good()) {
+        let entry = match header.is_ipv6() {
+            true => self.table.find(key, call.rcu),
+            false => self.table.find_ipv4(key.words()[0], call.rcu),
+        };
+        // Nearly always the entry says it all. (UDP connections never count as active: with
+        // `ipvsadm -b flag-1` all count, and there is more to look at.)
+        if let Some(entry) = entry {
+            if !call.service.flag_1() && entry.touch(|| call.service.lblc_expiration()) {
+                if let Some(dest) = entry.server(call.rcu).good_dest(call.rcu) {
                     self.counters.count(Event::Hit);
                     return Some(dest);
                 }
-                Some((server, read.map(|(_, reading)| reading)))
             }
-            _ => None,
-        };
-        self.choose(call, key, entry, known)
+        }
+        self.choose(call, key, entry)
     }
 
     fn tick(&self, work: &Work) {
@@ -88,98 +87,128 @@ impl Scheduler for Lblc {
     }
 }
 
+/// What the table knows of a key.
+#[derive(Clone, Copy)]
+enum Known<'g> {
+    Nothing,
+    /// An entry that must not be used any more.
+    Expired,
+    /// A server that is not in the list.
+    Removed,
+    /// A server, and what was read of it.
+    Listed(&'g Server, Reading),
+}
+
 impl Lblc {
-    /// Chooses a server when the entry alone does not say it: `known` is the entry's server, and what
-    /// was read of it if that is listed, unless there is no entry, or an expired one.
+    /// Chooses a server when a glance at the entry did not do.
     #[cold]
     #[inline(never)]
     fn choose<'g>(
         &'g self,
         call: Call<'g>,
         key: Address,
-        entry: Option<&Entry>,
-        known: Option<(&'g Server, Option<Reading>)>,
+        entry: Option<&'g Entry>,
     ) -> Option<&'g Dest> {
+        let rcu = call.rcu;
         let count_all = call.service.flag_1();
-        let Some(servers) = call.servers.listed(call.rcu) else {
-            return self.choose_from_list(call, key, entry, known);
+        let expiration = || call.service.lblc_expiration();
+        let known = match entry {
+            None => Known::Nothing,
+            Some(entry) if !entry.touch(expiration) => Known::Expired,
+            Some(entry) => {
+                let server = entry.server(rcu);
+                let listed = server.dest(rcu);
+                listed.map_or(Known::Removed, |dest| {
+                    Known::Listed(server, read(dest, count_all))
+                })
+            }
         };
-        // A server may be removed at any time: what was read of it decides, and it is alive until our
-        // section ends.
-        let listed = servers.filter_map(|server| Some((server, server.dest(call.rcu)?)));
-        let current =
-            known.and_then(|(server, reading)| Some(((server, server.dest(call.rcu)?), reading?)));
-        let chosen = policy::choose(
-            current,
-            listed,
-            |(a, _), (b, _)| core::ptr::eq(a, b),
-            |(server, dest)| read(server, dest, count_all),
-        );
-        let server = chosen.map(|(server, _)| server);
-        self.note(call, key, entry, known, server, chosen.is_some());
-        chosen.map(|(_, dest)| dest)
+        let current = match known {
+            Known::Listed(_, reading) => Some(reading),
+            _ => None,
+        };
+        let (chosen, server) = match call.servers().listed(rcu) {
+            Some(slots) => {
+                let choice = policy::choose(
+                    current,
+                    slots.iter(),
+                    |slot| match count_all {
+                        false => slot.is_half_idle(rcu),
+                        true => read(slot.dest(rcu), true).is_half_idle(),
+                    },
+                    |slot| read(slot.dest(rcu), count_all),
+                );
+                match choice {
+                    Choice::Take(slot) => (Choice::Take(slot.dest(rcu)), Some(slot.server())),
+                    Choice::Keep => (Choice::Keep, None),
+                    Choice::Nobody => (Choice::Nobody, None),
+                }
+            }
+            None => self.choose_from_list(call, current),
+        };
+        self.answer(call, key, known, chosen, server)
     }
 
-    /// As `choose()`, when memory was too short for the array of servers.
+    /// The choice from the core's own list, when memory was too short for the array of servers.
     #[cold]
-    #[inline(never)]
     fn choose_from_list<'g>(
-        &'g self,
+        &self,
         call: Call<'g>,
-        key: Address,
-        entry: Option<&Entry>,
-        known: Option<(&'g Server, Option<Reading>)>,
-    ) -> Option<&'g Dest> {
+        current: Option<Reading>,
+    ) -> (Choice<&'g Dest>, Option<&'g Server>) {
         let count_all = call.service.flag_1();
-        let current = known.and_then(|(server, reading)| Some((server.dest(call.rcu)?, reading?)));
-        let chosen = policy::choose(
+        let choice = policy::choose(
             current,
             call.service.dests(call.rcu),
-            |a, b| a.is(b),
-            |dest| read_dest(dest, dest.weight(), dest.is_overload(), count_all),
+            |dest| read(dest, count_all).is_half_idle(),
+            |dest| read(dest, count_all),
         );
-        let server = chosen.and_then(|dest| call.servers.find(dest, call.rcu));
-        self.note(call, key, entry, known, server, chosen.is_some());
-        chosen
+        let server = match choice {
+            Choice::Take(dest) => call.servers().find(dest, call.rcu),
+            _ => None,
+        };
+        (choice, server)
     }
 
     /// Counts how it came to a choice, and remembers the server that was chosen.
-    fn note<'g>(
-        &self,
+    fn answer<'g>(
+        &'g self,
         call: Call<'g>,
         key: Address,
-        entry: Option<&Entry>,
-        known: Option<(&'g Server, Option<Reading>)>,
-        chosen: Option<&'g Server>,
-        any: bool,
-    ) {
-        let kept = known
-            .is_some_and(|(known, _)| chosen.is_some_and(|chosen| core::ptr::eq(known, chosen)));
-        self.counters.count(match (any, entry, known) {
-            (false, ..) => Event::None,
-            (true, ..) if kept => Event::Hit,
-            (true, None, _) => Event::Unknown,
-            (true, Some(_), None) => Event::Expired,
-            (true, _, Some((_, None))) => Event::Unavailable,
-            (true, _, Some((_, Some(reading)))) => match reading {
-                Reading { weight: ..=0, .. } => Event::Weight0,
-                Reading { overload: true, .. } => Event::Threshold,
-                _ => Event::Overloaded,
-            },
-        });
-        if !any {
-            call.service.error(c"no destination available", call.rcu);
+        known: Known<'g>,
+        choice: Choice<&'g Dest>,
+        server: Option<&'g Server>,
+    ) -> Option<&'g Dest> {
+        let same = |old: &Server| server.is_some_and(|new| core::ptr::eq(old, new));
+        let (event, dest) = match (choice, known) {
+            (Choice::Nobody, _) => (Event::None, None),
+            (Choice::Keep, Known::Listed(old, _)) => (Event::Hit, old.dest(call.rcu)),
+            (Choice::Keep, _) => (Event::None, None),
+            (Choice::Take(dest), Known::Listed(old, _)) if same(old) => (Event::Hit, Some(dest)),
+            (Choice::Take(dest), Known::Nothing) => (Event::Unknown, Some(dest)),
+            (Choice::Take(dest), Known::Expired) => (Event::Expired, Some(dest)),
+            (Choice::Take(dest), Known::Removed) => (Event::Unavailable, Some(dest)),
+            (Choice::Take(dest), Known::Listed(_, reading)) => {
+                let event = match reading {
+                    Reading { weight: ..=0, .. } => Event::Weight0,
+                    Reading { overload: true, .. } => Event::Threshold,
+                    _ => Event::Overloaded,
+                };
+                (event, Some(dest))
+            }
+        };
+        self.counters.count(event);
+        match (event, server) {
+            (Event::Hit, _) => {}
+            (Event::None, _) => call.service.error(c"no destination available", call.rcu),
+            (_, Some(server)) => {
+                let known = !matches!(known, Known::Nothing);
+                self.table
+                    .remember(key, server, known, &self.counters, call.work(), call.rcu);
+            }
+            (_, None) => self.counters.count(Event::Failure),
         }
-        if let Some(chosen) = chosen.filter(|_| !kept) {
-            self.table.remember(
-                key,
-                chosen,
-                entry.is_some(),
-                &self.counters,
-                call.work,
-                call.rcu,
-            );
-        }
+        dest
     }
 }
 
@@ -194,15 +223,10 @@ fn key(header: &Header<'_>) -> Address {
     }
 }
 
-/// What is known of a listed server.
+/// What is known of a server.
 #[inline(always)]
-fn read(server: &Server, dest: &Dest, count_all: bool) -> Reading {
-    read_dest(dest, server.weight(), server.is_overload(dest), count_all)
-}
-
-#[inline(always)]
-fn read_dest(dest: &Dest, weight: i32, overload: bool, count_all: bool) -> Reading {
+fn read(dest: &Dest, count_all: bool) -> Reading {
     let connections = (dest.active(), dest.others());
-    let all = Dest::OTHERS_ARE_ALL;
-    Reading::new(weight, connections, all, overload, count_all)
+    let (all, overload) = (Dest::OTHERS_ARE_ALL, dest.is_overload());
+    Reading::new(dest.weight(), connections, all, overload, count_all)
 }

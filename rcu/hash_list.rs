@@ -46,7 +46,7 @@ pub(crate) trait Item: Send + Sync + 'static {
     type Hash: Clone + Send + Sync;
 
     /// The hash of this item, of which the upper bits choose the chain. It never changes.
-    fn hash(&self, hash: &Self::Hash) -> u32;
+    fn hash(&self, hash: &Self::Hash) -> u64;
 }
 
 /// An item with what it takes to be in the table.
@@ -79,7 +79,8 @@ impl<T> Entry<T> {
 ///
 /// Links number `link`, from `heads` on, lead to entries made by `KBox::into_raw()` and end with null.
 /// They change only under the chain's lock. An entry is freed no earlier than a grace period after it
-/// was unlinked, and its own link is left as it was until then.
+/// was unlinked, and its own link is left as it was until then. There are `1 << bits` heads, and `shift`
+/// leaves that many bits of a hash.
 struct Buckets<T: Item> {
     hash: T::Hash,
     /// How far a hash is shifted to be the number of its chain.
@@ -96,7 +97,7 @@ impl<T: Item> Buckets<T> {
     fn new(bits: u32, hash: T::Hash, link: usize) -> Result<KBox<Self>, AllocError> {
         allocate(Self {
             hash,
-            shift: u32::BITS.wrapping_sub(bits),
+            shift: u64::BITS.wrapping_sub(bits),
             link,
             heads: heads(1usize.wrapping_shl(bits))?,
             locks: Locks::new(link)?,
@@ -108,7 +109,7 @@ impl<T: Item> Buckets<T> {
     fn chain<'g>(&'g self, number: usize, _rcu: ReadSide<'g>) -> Chain<'g, T> {
         let head = self.heads.get(number);
         Chain {
-            // Acquire pairs with the release in `insert()`: who sees the link sees the entry.
+            // Acquire pairs with the release in `push()`: who sees the link sees the entry.
             next: head.map_or(null_mut(), |head| head.load(Ordering::Acquire)),
             link: self.link,
             _readers: PhantomData,
@@ -117,8 +118,13 @@ impl<T: Item> Buckets<T> {
 
     /// Which chain a hash belongs to.
     #[inline(always)]
-    fn number(&self, hash: u32) -> usize {
+    fn number(&self, hash: u64) -> usize {
         hash.wrapping_shr(self.shift) as usize
+    }
+
+    /// As `shift`, for the upper 32 bits of a hash.
+    fn range_shift(&self) -> u32 {
+        self.shift.wrapping_sub(u32::BITS)
     }
 
     /// The link that leads to `entry` in chain `number`, if it is there. Under the chain's lock.
@@ -199,16 +205,29 @@ impl<T: Item> HashList<T> {
         unsafe { &*self.current.load(Ordering::Acquire) }
     }
 
-    /// The chain of whatever has this hash. Any context. Takes no lock; sees an entry that is inserted
+    /// The entry with this hash that `is_it` knows. Any context. Takes no lock; finds one that is inserted
     /// or removed meanwhile, or not.
     #[inline(always)]
-    pub(crate) fn walk<'g>(
+    pub(crate) fn find<'g>(
         &'g self,
-        hash: impl FnOnce(&T::Hash) -> u32,
+        hash: impl FnOnce(&T::Hash) -> u64,
+        is_it: impl Fn(&T) -> bool,
         rcu: ReadSide<'g>,
-    ) -> Chain<'g, T> {
+    ) -> Option<&'g T> {
         let buckets = self.current(rcu);
-        buckets.chain(buckets.number(hash(&buckets.hash)), rcu)
+        let number = buckets.number(hash(&buckets.hash));
+        // SAFETY: By the type invariants there are as many chains as these bits can count.
+        let head = unsafe { buckets.heads.get_unchecked(number) };
+        // As a `Chain`, but the next link is not read before it is needed.
+        let mut next = head.load(Ordering::Acquire);
+        loop {
+            // SAFETY: As in `Chain::next()`.
+            let entry: &'g Entry<T> = unsafe { next.as_ref() }?;
+            if is_it(&entry.item) {
+                return Some(&entry.item);
+            }
+            next = entry.next[buckets.link & 1].load(Ordering::Acquire);
+        }
     }
 
     /// The number of entries.
@@ -227,7 +246,7 @@ impl<T: Item> HashList<T> {
     /// Locks what has this hash. Any context but hard interrupt; spins with bottom halves off.
     pub(crate) fn lock<'g>(
         &'g self,
-        hash: impl Fn(&T::Hash) -> u32,
+        hash: impl Fn(&T::Hash) -> u64,
         rcu: ReadSide<'g>,
     ) -> Writer<'g, T> {
         let current = self.current(rcu);
@@ -269,27 +288,28 @@ impl<T: Item> HashList<T> {
         })
     }
 
-    /// The entries whose hashes are in `range`. Any context; takes no lock.
+    /// The entries of which the upper 32 bits of the hash are in `range`. Any context; takes no lock.
     pub(crate) fn in_range<'g>(
         &'g self,
         range: Range<u64>,
         rcu: ReadSide<'g>,
     ) -> impl Iterator<Item = &'g T> {
         let buckets = self.current(rcu);
-        let [first, last] =
-            [range.start, range.end.saturating_sub(1)].map(|at| at.wrapping_shr(buckets.shift));
+        let [first, last] = [range.start, range.end.saturating_sub(1)]
+            .map(|at| at.wrapping_shr(buckets.range_shift()));
         (first..=last)
             .flat_map(move |number| buckets.chain(number as usize, rcu))
-            .filter(move |item| range.contains(&u64::from(item.hash(&buckets.hash))))
+            .filter(move |item| range.contains(&(item.hash(&buckets.hash) >> u32::BITS)))
     }
 
-    /// The end of a range of hashes that begins with `start` and has at most one chain that is not
+    /// The end of such a range that begins with `start` and has at most one chain that is not
     /// empty. Any context; takes no lock.
     pub(crate) fn range_end(&self, start: u64, rcu: ReadSide<'_>) -> u64 {
         /// Long enough to pass over an empty table quickly, short enough to give way.
         const CHAINS: u64 = 4096;
         let buckets = self.current(rcu);
-        let first = start.wrapping_shr(buckets.shift);
+        let shift = buckets.range_shift();
+        let first = start.wrapping_shr(shift);
         let empty = |number: &u64| {
             let head = buckets.heads.get(*number as usize);
             head.is_some_and(|head| head.load(Ordering::Relaxed).is_null())
@@ -300,7 +320,7 @@ impl<T: Item> HashList<T> {
         let end = first
             .wrapping_add(passed)
             .wrapping_add(1)
-            .wrapping_shl(buckets.shift);
+            .wrapping_shl(shift);
         end.min(1 << u32::BITS)
     }
 
