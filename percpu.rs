@@ -37,7 +37,7 @@ impl<const N: usize> Counters<N> {
         }
         let counter = self.0.as_ptr().wrapping_add(which);
         // As C's `this_cpu_inc()`.
-        #[cfg(all(target_arch = "x86_64", CONFIG_SMP))]
+        #[cfg(all(target_arch = "x86_64", CONFIG_SMP, not(CONFIG_UML)))]
         // SAFETY: By the type invariants, and with the segment that holds this CPU's offset, this is
         // the CPU's own counter, whichever CPU executes the instruction.
         unsafe {
@@ -48,7 +48,7 @@ impl<const N: usize> Counters<N> {
         unsafe {
             core::arch::asm!("incq ({})", in(reg) counter, options(att_syntax, nostack))
         };
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(not(all(target_arch = "x86_64", not(all(CONFIG_SMP, CONFIG_UML)))))]
         // SAFETY: By the type invariants it is a per-CPU counter.
         unsafe {
             bindings::lblc_rs_count(counter)

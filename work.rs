@@ -101,10 +101,12 @@ impl Work {
 
     /// Lets the handler run soon. Any context. Does nothing after [`disable()`](Self::disable).
     pub(crate) fn queue(&self) {
-        let cpu = bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int;
-        // SAFETY: By the type invariants the item is initialised. There is a queue as long as there
-        // are services.
-        unsafe { bindings::queue_work_on(cpu, queue(), self.inner.get()) };
+        let (cpu, queue) = (bindings::wq_misc_consts_WORK_CPU_UNBOUND, queue());
+        if !queue.is_null() {
+            // SAFETY: By the type invariants the item is initialised. The queue is there as long as
+            // anybody may use it: the module drops it after its scheduler, and waits for late readers.
+            unsafe { bindings::queue_work_on(cpu as c_int, queue, self.inner.get()) };
+        }
     }
 
     /// Takes the item off the queue for good and waits for a running handler. Process context, may

@@ -82,6 +82,12 @@ struct netns_ipvs *lblc_rs_net_ipvs(struct net *net)
 	return net_ipvs(net);
 }
 
+/* What struct net looks like depends on the configuration. */
+bool lblc_rs_is_initial_user(struct netns_ipvs *ipvs)
+{
+	return ipvs->net->user_ns == &init_user_ns;
+}
+
 /* A macro, or a static call. */
 void lblc_rs_cond_resched(void)
 {

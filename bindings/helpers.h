@@ -19,6 +19,7 @@ void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest);
 struct netns_ipvs *lblc_rs_net_ipvs(struct net *net);
 bool lblc_rs_rival_was_here(struct netns_ipvs *ipvs);
 u64 *lblc_rs_seq_end(struct seq_file *m);
+bool lblc_rs_is_initial_user(struct netns_ipvs *ipvs);
 void lblc_rs_cond_resched(void);
 struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name);
 u64 *lblc_rs_alloc_counters(size_t number);

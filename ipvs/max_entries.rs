@@ -20,7 +20,7 @@ use kernel::{
 };
 
 /// What a netns starts with, and the bounds of what it may have.
-const DEFAULT: c_int = 1 << 18;
+static DEFAULT: c_int = 1 << 18;
 static LEAST: c_int = 1;
 static MOST: c_int = 1 << 24;
 
@@ -116,10 +116,16 @@ unsafe extern "C" fn handler(
     let mut new = limit.load(Ordering::Relaxed);
     // SAFETY: A `ctl_table` is plain data.
     let mut copy = unsafe { core::ptr::read(table) };
-    let ipvs = copy.extra1.cast();
+    let ipvs: *mut bindings::netns_ipvs = copy.extra1.cast();
+    // What root of a user namespace has may not be accounted to anybody.
+    // SAFETY: The netns' own state outlives the file.
+    let most = match unsafe { bindings::lblc_rs_is_initial_user(ipvs) } {
+        true => &MOST,
+        false => &DEFAULT,
+    };
     copy.data = (&raw mut new).cast();
     copy.extra1 = (&raw const LEAST).cast_mut().cast();
-    copy.extra2 = (&raw const MOST).cast_mut().cast();
+    copy.extra2 = core::ptr::from_ref(most).cast_mut().cast();
     from_result(|| {
         // SAFETY: `copy` describes one `int` on our stack; the rest is as the caller gave it.
         to_result(unsafe { bindings::proc_dointvec_minmax(&copy, write, buffer, lenp, ppos) })?;
@@ -169,7 +175,7 @@ pub(super) unsafe fn add(net: *mut bindings::net, ipvs: *mut bindings::netns_ipv
             )
         };
         if file.header.is_null() {
-            return Err(ENOMEM);
+            pr_warn!("net.ipv4.vs.lblc_rs_max_entries cannot be had; the default is used\n");
         }
     }
     FILES.lock().push(file, GFP_KERNEL)?;

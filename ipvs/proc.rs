@@ -4,10 +4,10 @@
 //! what its services know, and what they did.
 //!
 //! A service shows itself in numbered records, some of which are printed in one go. A position in the
-//! file is a service's number and a record's; numbers of services are never used again. Where the
+//! file is a service's number and a record's; numbers of services are not used again soon. Where the
 //! records end that are printed next is settled when the file gets to them, and kept with the open
 //! file. So a reader sees every record of a service that stays exactly once, whatever comes and goes
-//! between two of its reads.
+//! between two of its reads, but for a new key of the hash, which is the answer to an attack.
 //!
 //! Lock order: the core's service mutex, then [`SERVICES`]. It is held for a few records at a time.
 //!
@@ -85,7 +85,6 @@ unsafe impl Send for Listed {}
 
 struct Services {
     last_id: u64,
-    /// In ascending order of `id`.
     all: KVec<Listed>,
 }
 
@@ -124,7 +123,14 @@ impl Drop for List {
 /// `object` stays alive, and in place, until `unlist()`.
 pub(super) unsafe fn list<T: Shown>(ipvs: *mut bindings::netns_ipvs, object: *const T) -> Result {
     let mut services = SERVICES.lock();
-    let id = services.last_id.wrapping_add(1);
+    // Not used by anybody, until 2^29 others have been.
+    let mut id = services.last_id;
+    loop {
+        id = id.wrapping_add(1) & ((1 << 29) - 1);
+        if !services.all.iter().any(|it| it.id == id) {
+            break;
+        }
+    }
     let it = Object::new(object);
     services.all.push(Listed { id, ipvs, it }, GFP_KERNEL)?;
     services.last_id = id;
@@ -159,7 +165,11 @@ fn seek<'a>(
         it.ipvs == ipvs
             && (it.id > id && records(&it.it) > 0 || it.id == id && record < records(&it.it))
     };
-    let found = services.all.iter().find(is_there)?;
+    let found = services
+        .all
+        .iter()
+        .filter(is_there)
+        .min_by_key(|it| it.id)?;
     let start = if found.id == id {
         pos
     } else {

@@ -97,6 +97,11 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
     /// may sleep; never twice at once for a service.
     fn work(&self, _service: &Service) {}
 
+    /// The service lets go: a `work()` that takes long shall end soon; no other one begins. Late calls of
+    /// `schedule()` may come until a grace period has passed; then the state is dropped, in process
+    /// context. Process context.
+    fn close(&self) {}
+
     /// How many records [`show()`](Self::show) can print; at most [`proc::MAX_RECORDS`].
     const RECORDS: u64 = 0;
 
@@ -249,6 +254,7 @@ impl<T: Scheduler> VTable<T> {
         let bound = unsafe { &*raw };
         proc::unlist(raw.cast_const().cast());
         bound.timer.shutdown();
+        bound.state.close();
         bound.frame.work.disable();
         // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find
         // it, and calls this once. Timer and work item are dead.

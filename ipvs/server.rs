@@ -56,12 +56,14 @@ impl Server {
         (!dest.is_null()).then(|| unsafe { Dest::from_raw(dest) })
     }
 
-    /// The core's server, if it is in the list, is not quiesced, has no upper threshold, and has at most
-    /// as many active connections as its weight. Any context; plain loads.
-    #[inline(always)]
-    pub(crate) fn good_dest<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g Dest> {
-        let dest = self.dest(rcu)?;
-        (dest.active() <= self.capacity.load(Ordering::Relaxed)).then_some(dest)
+    /// `dest`, or something else that is not null.
+    fn guess(&self) -> *mut bindings::ip_vs_dest {
+        let dest = self.dest.load(Ordering::Relaxed);
+        if dest.is_null() {
+            NonNull::dangling().as_ptr()
+        } else {
+            dest
+        }
     }
 
     /// Whether the server is out of the service's list.
@@ -75,7 +77,7 @@ impl Server {
     }
 
     /// Whether it is this object of the core.
-    pub(super) fn is_for(&self, dest: &Dest) -> bool {
+    pub(crate) fn is_for(&self, dest: &Dest) -> bool {
         core::ptr::eq(self.dest.load(Ordering::Relaxed), dest.as_ptr())
     }
 
@@ -155,15 +157,23 @@ impl Drop for ServerRef {
 ///
 /// # Invariants
 ///
-/// `0` is a [`ServerRef`] taken apart.
-pub(crate) struct Cell(AtomicPtr<Server>);
+/// `server` is a [`ServerRef`] taken apart.
+pub(crate) struct Cell {
+    server: AtomicPtr<Server>,
+    /// What `server.dest` was when somebody looked last: a guess, and never null. A reader has it one
+    /// load earlier, and goes on while the CPU finds out whether it is right.
+    dest: AtomicPtr<bindings::ip_vs_dest>,
+}
 
 impl Cell {
     /// Leads to `server`.
     pub(crate) fn new(server: &Server) -> Self {
         let reference = ManuallyDrop::new(ServerRef::to(server));
         // INVARIANT: The cell gets the reference, which is not dropped here.
-        Self(AtomicPtr::new(reference.0.as_ptr()))
+        Self {
+            server: AtomicPtr::new(reference.0.as_ptr()),
+            dest: AtomicPtr::new(server.guess()),
+        }
     }
 
     /// The server. Any context; a plain load.
@@ -171,22 +181,46 @@ impl Cell {
     pub(crate) fn get<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Server {
         // SAFETY: By the type invariants there was a reference within our section, and the service's
         // `Servers` keep what it was to for a grace period after that.
-        unsafe { &*self.0.load(Ordering::Acquire) }
+        unsafe { &*self.server.load(Ordering::Acquire) }
+    }
+
+    /// The core's server, if it is in the list, is not quiesced, has no upper threshold, and has at most
+    /// as many active connections as its weight. Any context; plain loads. None as well if the guess
+    /// was wrong.
+    #[inline(always)]
+    pub(crate) fn good_dest<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g Dest> {
+        let guess = self.dest.load(Ordering::Relaxed);
+        let server = self.get(rcu);
+        if server.dest.load(Ordering::Acquire) != guess {
+            return None;
+        }
+        // SAFETY: It is what `server` has, and not null: so as in `Server::dest()`.
+        let dest = unsafe { Dest::from_raw(guess) };
+        (dest.active() <= server.capacity.load(Ordering::Relaxed)).then_some(dest)
     }
 
     /// Turns to `server`.
     pub(crate) fn set(&self, server: &Server) {
         let new = ManuallyDrop::new(ServerRef::to(server));
         // INVARIANT: The cell gets the new reference; the old one is dropped here.
-        let old = self.0.swap(new.0.as_ptr(), Ordering::AcqRel);
+        let old = self.server.swap(new.0.as_ptr(), Ordering::AcqRel);
+        self.dest.store(server.guess(), Ordering::Relaxed);
         drop(NonNull::new(old).map(ServerRef));
+    }
+
+    /// Makes the guess right again: the server has come back.
+    pub(crate) fn refresh(&self, rcu: ReadSide<'_>) {
+        let guess = self.get(rcu).guess();
+        if self.dest.load(Ordering::Relaxed) != guess {
+            self.dest.store(guess, Ordering::Relaxed);
+        }
     }
 }
 
 impl Drop for Cell {
     fn drop(&mut self) {
         // INVARIANT: The cell's reference goes with it.
-        drop(NonNull::new(*self.0.get_mut()).map(ServerRef));
+        drop(NonNull::new(*self.server.get_mut()).map(ServerRef));
     }
 }
 

@@ -36,8 +36,9 @@ impl Slot {
     #[inline(always)]
     pub(crate) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Dest {
         // SAFETY: It was in the list when the array was made. What keeps it, the server's lease, is
-        // dropped a grace period after it left the list, and then the array was replaced, or is not
-        // looked at any more: so it is there as long as a reader's section.
+        // dropped a grace period after it left the list. Before that the array was replaced, or
+        // `incomplete` set, which `listed()` looks at before it loads the array: so a reader that has the
+        // slot was in its section before that grace period began.
         unsafe { Dest::from_raw(self.dest) }
     }
 
@@ -77,6 +78,8 @@ unsafe impl rcu::Deferred for Array {
 struct Known {
     server: ServerRef,
     lease: Option<KBox<Lease>>,
+    /// `forget()` has found it useless, and waits for a grace period.
+    doomed: bool,
 }
 
 /// The servers of one service.
@@ -154,12 +157,23 @@ impl Servers {
             }
         }
         let adopted = self.adopt(dest);
-        self.catch_up(adopted.and_then(|()| self.publish(service)), service);
+        self.catch_up(adopted.and_then(|()| self.sync(service)), service);
+    }
+
+    /// Knows all servers of the list, if one was missed before, and publishes it. Fails with `ENOMEM`.
+    fn sync(&self, service: &Service) -> Result {
+        if self.incomplete.load(Ordering::Relaxed) {
+            // SAFETY: The service mutex keeps the list as it is.
+            for dest in service.dests(unsafe { ReadSide::assume() }) {
+                self.adopt(dest)?;
+            }
+        }
+        self.publish(service)
     }
 
     /// `dest` was taken out of the list. Process context, under the service mutex.
     pub(super) fn remove(&self, service: &Service, dest: &Dest) {
-        let published = self.publish(service);
+        let published = self.sync(service);
         self.catch_up(published, service);
         // Now that no new reader finds it in the array:
         let mut known = self.known.lock();
@@ -202,7 +216,12 @@ impl Servers {
         known.reserve(1, GFP_KERNEL)?;
         let server = ServerRef::new(endpoint)?;
         let lease = Some(Lease::begin(&server, dest)?);
-        known.push(Known { server, lease }, GFP_KERNEL)?;
+        let it = Known {
+            server,
+            lease,
+            doomed: false,
+        };
+        known.push(it, GFP_KERNEL)?;
         Ok(())
     }
 
@@ -263,14 +282,18 @@ impl Servers {
             return;
         }
         let mut known = self.known.lock();
-        let useless = |it: &Known| it.lease.is_none() && it.server.is_last();
-        if !known.iter().any(useless) {
+        let is_useless = |it: &Known| it.lease.is_none() && it.server.is_last();
+        for it in known.iter_mut() {
+            it.doomed = is_useless(it);
+        }
+        if !known.iter().any(|it| it.doomed) {
             return;
         }
         // Who found one of them while it was in the list may yet make a cell that leads to it, and who
-        // found it through a cell may still look at it. After this nobody can.
+        // found it through a cell may still look at it. After this nobody can; but others may have
+        // become useless meanwhile, for which that is not so.
         rcu::synchronize();
-        while let Some(at) = known.iter().position(useless) {
+        while let Some(at) = known.iter().position(|it| it.doomed && is_useless(it)) {
             drop(known.remove(at));
             self.removed.fetch_sub(1, Ordering::Relaxed);
         }

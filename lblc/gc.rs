@@ -52,6 +52,7 @@ impl Collector {
         if self.done.swap(tick, Ordering::Relaxed) == tick {
             return;
         }
+        table.retry();
         match Collection::due(tick, table.list().len(), table.max_entries()) {
             Collection::Full => {
                 table.collect(0, expiration, usize::MAX, counters);

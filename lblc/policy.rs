@@ -158,6 +158,9 @@ pub(crate) struct Evictee {
 impl Evictee {
     /// How many entries are a sample.
     pub(crate) const SAMPLE: usize = 8;
+
+    /// In how many chains they are looked for: enough where there are 64 to an entry.
+    pub(crate) const CHAINS: usize = 64 * Self::SAMPLE;
 }
 
 /// Of how many ticks one collects by the sysctl. C: `COUNT_FOR_FULL_EXPIRATION`.

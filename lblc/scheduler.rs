@@ -50,7 +50,7 @@ impl Scheduler for Lblc {
         // `ipvsadm -b flag-1` all count, and there is more to look at.)
         if let Some(entry) = entry {
             if !call.service.flag_1() && entry.touch(|| call.service.lblc_expiration()) {
-                if let Some(dest) = entry.server(call.rcu).good_dest(call.rcu) {
+                if let Some(dest) = entry.good_dest(call.rcu) {
                     self.counters.count(Event::Hit);
                     return Some(dest);
                 }
@@ -68,6 +68,11 @@ impl Scheduler for Lblc {
         self.collector
             .collect(&self.table, service.lblc_expiration(), &self.counters);
         self.table.fit(&self.counters);
+        self.table.reclaim();
+    }
+
+    fn close(&self) {
+        self.table.abandon();
     }
 
     const RECORDS: u64 = show::RECORDS;
@@ -118,6 +123,7 @@ impl Lblc {
             Some(entry) => {
                 let server = entry.server(rcu);
                 let listed = server.dest(rcu);
+                entry.refresh(rcu);
                 listed.map_or(Known::Removed, |dest| {
                     Known::Listed(server, read(dest, count_all))
                 })
@@ -179,12 +185,13 @@ impl Lblc {
         choice: Choice<&'g Dest>,
         server: Option<&'g Server>,
     ) -> Option<&'g Dest> {
-        let same = |old: &Server| server.is_some_and(|new| core::ptr::eq(old, new));
         let (event, dest) = match (choice, known) {
             (Choice::Nobody, _) => (Event::None, None),
             (Choice::Keep, Known::Listed(old, _)) => (Event::Hit, old.dest(call.rcu)),
             (Choice::Keep, _) => (Event::None, None),
-            (Choice::Take(dest), Known::Listed(old, _)) if same(old) => (Event::Hit, Some(dest)),
+            (Choice::Take(dest), Known::Listed(old, _)) if old.is_for(dest) => {
+                (Event::Hit, Some(dest))
+            }
             (Choice::Take(dest), Known::Nothing) => (Event::Unknown, Some(dest)),
             (Choice::Take(dest), Known::Expired) => (Event::Expired, Some(dest)),
             (Choice::Take(dest), Known::Removed) => (Event::Unavailable, Some(dest)),

@@ -11,7 +11,7 @@ use super::{
     policy::{idle_time, table_bits, Evictee, LONG_CHAIN},
 };
 use crate::{
-    ipvs::{Address, Cell, Limit, Server},
+    ipvs::{Address, Cell, Dest, Limit, Server},
     random,
     rcu::{
         hash_list::{self, HashList},
@@ -26,6 +26,9 @@ use kernel::{
     sync::{rcu, Arc},
     time::Jiffies,
 };
+
+/// As many removed entries may wait to be freed, or as many as a table can have.
+const LIMBO: usize = 4096;
 
 /// What is remembered of one destination address.
 pub(crate) struct Entry {
@@ -61,6 +64,17 @@ impl Entry {
         idle_time(now, self.last_use.load(Ordering::Relaxed))
     }
 
+    /// Notes that its server is back.
+    pub(super) fn refresh(&self, rcu: ReadSide<'_>) {
+        self.server.refresh(rcu);
+    }
+
+    /// The core's server of an entry that is good, at a glance.
+    #[inline(always)]
+    pub(super) fn good_dest<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g Dest> {
+        self.server.good_dest(rcu)
+    }
+
     /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.
     #[inline(always)]
     pub(super) fn touch(&self, expiration: impl FnOnce() -> Jiffies) -> bool {
@@ -82,6 +96,8 @@ pub(crate) struct Table {
     limit: Arc<Limit>,
     /// Somebody saw a long chain: the hash may be known to an attacker.
     suspect: AtomicBool,
+    /// Memory was short: to be tried again at the next tick.
+    starved: AtomicBool,
 }
 
 impl Table {
@@ -91,6 +107,7 @@ impl Table {
             list: HashList::new(table_bits(0, 0), Hash::new(random::number))?,
             limit,
             suspect: AtomicBool::new(false),
+            starved: AtomicBool::new(false),
         })
     }
 
@@ -137,6 +154,11 @@ impl Table {
         rcu: ReadSide<'_>,
     ) {
         let now = timer::now();
+        if self.list.in_limbo() > LIMBO.max(self.max_entries()) {
+            // What was removed is not freed as fast as that. The next connection asks again.
+            counters.count(Event::Failure);
+            return work.queue();
+        }
         let new = (!known).then(|| {
             let entry = Entry {
                 key,
@@ -168,14 +190,16 @@ impl Table {
             }
         }
         counters.count(Event::Insert);
-        if self.list.len() > self.max_entries() {
-            self.evict(Some(key), counters, rcu);
-        }
         if length > LONG_CHAIN {
             self.suspect.store(true, Ordering::Relaxed);
         }
+        let full = self.list.len() > self.max_entries();
+        if full {
+            self.evict(Some(key), counters, rcu);
+        }
         let (now, wanted) = self.bits(rcu);
-        if length > LONG_CHAIN || wanted > now {
+        let unfit = (length > LONG_CHAIN || wanted > now) && !self.starved.load(Ordering::Relaxed);
+        if full || unfit {
             work.queue();
         }
     }
@@ -184,8 +208,11 @@ impl Table {
     /// one that was idle for the longest time. Returns whether there was one.
     fn evict(&self, key: Option<Address>, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = timer::now();
-        let any = self.list.shuffled(random::number(), rcu);
-        let others = any.filter(|entry| Some(entry.key) != key);
+        let any = self
+            .list
+            .shuffled(random::number(), rcu)
+            .take(Evictee::CHAINS);
+        let others = any.flatten().filter(|entry| Some(entry.key) != key);
         let victim = others.take(Evictee::SAMPLE).max_by_key(|entry| Evictee {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
@@ -227,26 +254,54 @@ impl Table {
 
     /// Evicts what is above the limit, which may have been lowered. Process context, may sleep.
     pub(super) fn trim(&self, counters: &Counters) {
-        while self.list.len() > self.max_entries() {
-            let section = rcu::read_lock();
-            if !self.evict(None, counters, ReadSide::of(&section)) {
-                break;
+        let mut failures = 0u32;
+        while self.list.len() > self.max_entries() && !self.list.is_abandoned() {
+            let (evicted, shrink) = {
+                let section = rcu::read_lock();
+                let rcu = ReadSide::of(&section);
+                let (now, wanted) = self.bits(rcu);
+                (self.evict(None, counters, rcu), wanted < now)
+            };
+            if shrink || self.list.in_limbo() >= LIMBO {
+                self.list.reclaim();
+                self.fit(counters);
             }
-            drop(section);
+            // Others evict as well, or the sample was empty.
+            failures = if evicted { 0 } else { failures.wrapping_add(1) };
+            if failures > 100 {
+                return;
+            }
             breathe();
         }
+    }
+
+    /// Frees what was forgotten. Process context, may sleep.
+    pub(super) fn reclaim(&self) {
+        self.list.reclaim();
+    }
+
+    /// Lets long work end soon: the table will be dropped. Any context.
+    pub(super) fn abandon(&self) {
+        self.list.abandon();
+    }
+
+    /// Lets a rebuild be tried again that failed for memory.
+    pub(super) fn retry(&self) {
+        self.starved.store(false, Ordering::Relaxed);
     }
 
     /// The number of bits that choose a chain, and the number that it should be.
     fn bits(&self, rcu: ReadSide<'_>) -> (u32, u32) {
         let bits = self.list.chains(rcu).trailing_zeros();
-        (bits, table_bits(bits, self.list.len()))
+        // There may be a few too many for a moment.
+        let entries = self.list.len().min(self.max_entries());
+        (bits, table_bits(bits, entries))
     }
 
     /// Gives the table the size that it should have, and a new hash if that is suspect. Process
     /// context, may sleep; one at a time.
     pub(super) fn fit(&self, counters: &Counters) {
-        loop {
+        while !self.starved.load(Ordering::Relaxed) && !self.list.is_abandoned() {
             let (now, wanted) = {
                 let section = rcu::read_lock();
                 self.bits(ReadSide::of(&section))
@@ -260,7 +315,10 @@ impl Table {
             };
             match self.list.rebuild(wanted, hash) {
                 Ok(()) => counters.count(event),
-                Err(_) => return counters.count(Event::Failure),
+                Err(_) => {
+                    self.starved.store(true, Ordering::Relaxed);
+                    counters.count(Event::Failure);
+                }
             }
         }
     }

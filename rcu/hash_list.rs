@@ -6,11 +6,14 @@
 //! The life of an entry:
 //!
 //! ```text
-//!  Entry::new() ──> allocated ── insert() ──> hashed ── remove() ──> unhashed
+//!  Entry::new() ──> allocated ── insert() ──> hashed ── remove() ──> in limbo
 //!                   (ours alone)              (readers find it)      (earlier readers still see it)
-//!                                                                         │ grace period
+//!                                                                         │ reclaim(): grace period
 //!                                            value dropped, freed <───────┘
 //! ```
+//!
+//! Limbo is a list of what was removed. `reclaim()` takes all of it, waits for one grace period, and
+//! frees it in process context: one link is all that an entry needs for that.
 //!
 //! Each entry has two links, and each array of chains uses one of them. So an entry can be in the
 //! array that readers use and in the one that will replace it:
@@ -34,9 +37,8 @@
 //! C header: [`include/linux/rculist.h`](srctree/include/linux/rculist.h).
 
 use super::platform::{
-    allocate, breathe, drop_after_grace_period, heads, read_lock, synchronize, AllocError,
-    AtomicBool, AtomicPtr, AtomicUsize, Deferred, Head, Heads, Held, KBox, Locks, Ordering,
-    ReadSide, Section,
+    allocate, breathe, heads, read_lock, synchronize, AllocError, AtomicBool, AtomicPtr,
+    AtomicUsize, Cell, Heads, Held, KBox, Locks, Ordering, ReadSide, Section,
 };
 use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
 
@@ -53,21 +55,22 @@ pub(crate) trait Item: Send + Sync + 'static {
 #[repr(C)]
 pub(crate) struct Entry<T> {
     next: [AtomicPtr<Entry<T>>; 2],
-    rcu: Head,
+    /// The next entry in limbo. Its own, so that readers can go on from an entry in limbo.
+    limbo: Cell<*mut Entry<T>>,
     item: T,
 }
 
-// SAFETY: `rcu` is private and queued only by `Writer::remove()`, once an entry.
-unsafe impl<T: Send + 'static> Deferred for Entry<T> {
-    const HEAD: usize = offset_of!(Self, rcu);
-}
+// SAFETY: `limbo` belongs to whoever removed the entry, and then to who reclaims it.
+unsafe impl<T: Send> Send for Entry<T> {}
+// SAFETY: As above.
+unsafe impl<T: Sync> Sync for Entry<T> {}
 
 impl<T> Entry<T> {
     /// Wraps `item`.
     pub(crate) fn new(item: T) -> Self {
         Self {
             next: [AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut())],
-            rcu: Head::new(),
+            limbo: Cell::new(null_mut()),
             item,
         }
     }
@@ -95,6 +98,10 @@ struct Buckets<T: Item> {
 
 impl<T: Item> Buckets<T> {
     fn new(bits: u32, hash: T::Hash, link: usize) -> Result<KBox<Self>, AllocError> {
+        // INVARIANT: `shift` is less than 64, and leaves as many bits as there are heads.
+        if !(1..u32::BITS).contains(&bits) {
+            return Err(AllocError);
+        }
         allocate(Self {
             hash,
             shift: u64::BITS.wrapping_sub(bits),
@@ -174,10 +181,15 @@ impl<T: Item> Buckets<T> {
 ///
 /// `current` came from `KBox::into_raw()`, as did its `successor` if that is not null. What was
 /// `current` is freed a grace period after it was replaced. An entry that is hashed is in a chain of
-/// `current`, and in no other array but perhaps its successor.
+/// `current`, and in no other array but perhaps its successor, and the one that `current` replaced
+/// less than a grace period ago. An entry is in limbo once, when it was taken out of `current`.
 pub(crate) struct HashList<T: Item> {
     current: AtomicPtr<Buckets<T>>,
     entries: AtomicUsize,
+    limbo: AtomicPtr<Entry<T>>,
+    in_limbo: AtomicUsize,
+    /// It will be dropped soon: what takes time is not worth it any more.
+    abandoned: AtomicBool,
     /// Somebody rebuilds.
     rebuilding: AtomicBool,
 }
@@ -195,6 +207,9 @@ impl<T: Item> HashList<T> {
         Ok(Self {
             current: AtomicPtr::new(KBox::into_raw(buckets)),
             entries: AtomicUsize::new(0),
+            limbo: AtomicPtr::new(null_mut()),
+            in_limbo: AtomicUsize::new(0),
+            abandoned: AtomicBool::new(false),
             rebuilding: AtomicBool::new(false),
         })
     }
@@ -235,6 +250,21 @@ impl<T: Item> HashList<T> {
         self.entries.load(Ordering::Relaxed)
     }
 
+    /// The number of entries that were removed and not yet freed.
+    pub(crate) fn in_limbo(&self) -> usize {
+        self.in_limbo.load(Ordering::Relaxed)
+    }
+
+    /// Lets `visit()` and `rebuild()` end soon. Any context.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether there is no use in long work any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Relaxed)
+    }
+
     /// The number of chains. Any context.
     pub(crate) fn chains(&self, rcu: ReadSide<'_>) -> usize {
         self.current(rcu).heads.len()
@@ -249,40 +279,49 @@ impl<T: Item> HashList<T> {
         hash: impl Fn(&T::Hash) -> u64,
         rcu: ReadSide<'g>,
     ) -> Writer<'g, T> {
-        let current = self.current(rcu);
-        // SAFETY: By the type invariants it is null, or valid and not freed before our section ends.
-        let successor = unsafe { current.successor.load(Ordering::Acquire).as_ref() };
-        let at = current.number(hash(&current.hash));
-        let later = successor.map(|buckets| (buckets, buckets.number(hash(&buckets.hash))));
-        let lock_later = || later.map(|(buckets, at)| buckets.locks.lock(at));
-        let held = if current.link == 0 {
-            let first = current.locks.lock(at);
-            (first, lock_later())
-        } else {
-            let later = lock_later();
-            (current.locks.lock(at), later)
-        };
-        Writer {
-            list: self,
-            current,
-            at,
-            later,
-            _held: held,
+        loop {
+            let current = self.current(rcu);
+            let next = current.successor.load(Ordering::Acquire);
+            // SAFETY: By the type invariants it is null, or valid and not freed before our section ends.
+            let successor = unsafe { next.as_ref() };
+            let at = current.number(hash(&current.hash));
+            let later = successor.map(|buckets| (buckets, buckets.number(hash(&buckets.hash))));
+            let lock_later = || later.map(|(buckets, at)| buckets.locks.lock(at));
+            let held = if current.link == 0 {
+                let first = current.locks.lock(at);
+                (first, lock_later())
+            } else {
+                let later = lock_later();
+                (current.locks.lock(at), later)
+            };
+            // Others may have gone on to a new array, or to two, before we had the locks. Whatever they
+            // did to this chain there, they did it under one of these locks: so we see it now.
+            let same = core::ptr::eq(self.current.load(Ordering::Relaxed), current)
+                && current.successor.load(Ordering::Relaxed) == next;
+            if same {
+                return Writer {
+                    list: self,
+                    current,
+                    at,
+                    later,
+                    _held: held,
+                };
+            }
         }
     }
 
-    /// All entries, in an order that depends on `random` alone: neighbours in the table may have related
+    /// All chains, in an order that depends on `random` alone: neighbours in the table may have related
     /// keys. Any context; takes no lock.
     pub(crate) fn shuffled<'g>(
         &'g self,
         random: u64,
         rcu: ReadSide<'g>,
-    ) -> impl Iterator<Item = &'g T> {
+    ) -> impl Iterator<Item = Chain<'g, T>> {
         let buckets = self.current(rcu);
         let (chains, first) = (buckets.heads.len(), random as usize);
         // An odd stride comes by every chain of a power of two.
         let stride = random.wrapping_shr(u32::BITS) as usize | 1;
-        (0..chains).flat_map(move |n| {
+        (0..chains).map(move |n| {
             let number = first.wrapping_add(n.wrapping_mul(stride));
             buckets.chain(number & chains.wrapping_sub(1), rcu)
         })
@@ -332,7 +371,7 @@ impl<T: Item> HashList<T> {
         mut start: u64,
         mut visit: impl FnMut(&T, ReadSide<'_>) -> bool,
     ) -> Option<u64> {
-        while start <= u64::from(u32::MAX) {
+        while start <= u64::from(u32::MAX) && !self.is_abandoned() {
             {
                 let section = read_lock();
                 let rcu = ReadSide::of(&section);
@@ -372,8 +411,18 @@ impl<T: Item> HashList<T> {
         // From here on every writer knows of it, and nobody reads that link of an entry any more.
         synchronize();
         for number in 0..old.heads.len() {
+            if self.is_abandoned() {
+                break;
+            }
             self.adopt(old, number, &read_lock());
             breathe();
+        }
+        if self.is_abandoned() {
+            old.successor.store(null_mut(), Ordering::Release);
+            synchronize();
+            // SAFETY: It came from `into_raw()`, and those who saw it have gone.
+            drop(unsafe { KBox::from_raw(new) });
+            return Ok(());
         }
         // INVARIANT: Every entry is in it: the older ones were adopted, the others linked by writers.
         self.current.store(new, Ordering::Release);
@@ -382,6 +431,29 @@ impl<T: Item> HashList<T> {
         // SAFETY: It came from `into_raw()`, was replaced, and a grace period has passed.
         drop(unsafe { KBox::from_raw(core::ptr::from_ref(old).cast_mut()) });
         Ok(())
+    }
+
+    /// Frees what is in limbo. Process context, waits for a grace period if there is anything.
+    pub(crate) fn reclaim(&self) {
+        // Acquire: who frees an entry sees what was done to it.
+        let mut next = self.limbo.swap(null_mut(), Ordering::Acquire);
+        if next.is_null() {
+            return;
+        }
+        synchronize();
+        let mut freed = 0usize;
+        while !next.is_null() {
+            // SAFETY: By the type invariants it came from `into_raw()` and was in limbo once. It was
+            // unlinked before the grace period, so nobody sees it any more.
+            let entry = unsafe { KBox::from_raw(next) };
+            next = entry.limbo.get();
+            drop(entry);
+            freed = freed.wrapping_add(1);
+            if freed % 256 == 0 {
+                breathe();
+            }
+        }
+        self.in_limbo.fetch_sub(freed, Ordering::Relaxed);
     }
 
     /// Links the entries of a chain of the current array into its successor.
@@ -405,9 +477,9 @@ impl<T: Item> HashList<T> {
 }
 
 impl<T: Item> Drop for HashList<T> {
-    /// Frees all entries. Process context, may sleep; nobody else can reach the table any more, but
-    /// entries removed before may still wait for their grace period.
+    /// Frees all entries. Process context, may sleep; a grace period after the last reader.
     fn drop(&mut self) {
+        self.reclaim();
         // SAFETY: By the type invariants it came from `into_raw()`. No rebuild is under way, as that
         // borrows the table, so there is no successor.
         let buckets = unsafe { KBox::from_raw(self.current.load(Ordering::Relaxed)) };
@@ -475,8 +547,8 @@ impl<'g, T: Item> Writer<'g, T> {
         self.list.entries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes `item`, whose hash is the locked one, out of the table, and drops it after a grace
-    /// period. Returns whether it was there.
+    /// Takes `item`, whose hash is the locked one, out of the table and into limbo. Returns whether it
+    /// was there.
     pub(crate) fn remove(&mut self, item: &'g T) -> bool {
         // An `Item` is not to be seen but in an entry of its table.
         let entry = core::ptr::from_ref(item)
@@ -489,9 +561,17 @@ impl<'g, T: Item> Writer<'g, T> {
             buckets.unlink(at, entry);
         }
         self.list.entries.fetch_sub(1, Ordering::Relaxed);
-        // SAFETY: It was linked, so it came from `into_raw()`, and was just unlinked under the lock:
-        // it is queued once. Readers that saw it are in read-side sections.
-        unsafe { drop_after_grace_period(entry) };
-        true
+        self.list.in_limbo.fetch_add(1, Ordering::Relaxed);
+        // INVARIANT: It was in `current`, and now is not; we hold the lock under which that is changed.
+        let limbo = &self.list.limbo;
+        let mut top = limbo.load(Ordering::Relaxed);
+        loop {
+            // SAFETY: It is alive, and `limbo` is ours until the next line succeeds.
+            unsafe { (*entry).limbo.set(top) };
+            match limbo.compare_exchange_weak(top, entry, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(newer) => top = newer,
+            }
+        }
     }
 }

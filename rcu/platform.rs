@@ -15,7 +15,8 @@ use kernel::{
     },
 };
 
-pub(super) use super::{drop_after_grace_period, synchronize, Deferred, Head, ReadSide};
+pub(super) use super::{synchronize, ReadSide};
+pub(super) use core::cell::Cell;
 pub(super) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 pub(super) use kernel::{
     alloc::{AllocError, KBox},
