@@ -16,6 +16,7 @@ mod lblc;
 mod percpu;
 mod random;
 mod rcu;
+mod slab;
 mod timer;
 mod work;
 
@@ -35,7 +36,7 @@ module! {
 
 /// What the loaded module holds. Dropped from top to bottom, which is the only right order: no new
 /// service may bind, then no packet may be in `schedule()`, then no file may be left, then no work may
-/// be queued, and at last no RCU callback of ours may be pending when our text goes.
+/// be queued, with which the last entries go, and at last no RCU callback of ours may be pending when our text goes.
 #[pin_data]
 struct Module {
     #[pin]
@@ -43,6 +44,7 @@ struct Module {
     #[pin]
     namespaces: ipvs::netns::Registration,
     queue: work::Queue,
+    entries: slab::Cache,
     callbacks: rcu::Barrier,
 }
 
@@ -54,6 +56,7 @@ impl kernel::InPlaceModule for Module {
         };
         try_pin_init!(Self {
             callbacks: rcu::Barrier,
+            entries: slab::Cache::new()?,
             queue: work::Queue::new()?,
             namespaces <- ipvs::netns::Registration::new(),
             // A service can bind before we return: this is the last step that can fail.

@@ -100,6 +100,12 @@ struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name)
 	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
 }
 
+/* A macro over several functions. */
+struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
+{
+	return kmem_cache_create(name, size, size, 0, NULL);
+}
+
 /* A macro. */
 u64 *lblc_rs_alloc_counters(size_t number)
 {

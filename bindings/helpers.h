@@ -4,6 +4,7 @@
 #define LBLC_RS_HELPERS_H
 
 #include <linux/seq_file.h>
+#include <linux/slab.h>
 #include <linux/workqueue.h>
 #include <net/ip_vs.h>
 
@@ -22,6 +23,7 @@ u64 *lblc_rs_seq_end(struct seq_file *m);
 bool lblc_rs_is_initial_user(struct netns_ipvs *ipvs);
 void lblc_rs_cond_resched(void);
 struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name);
+struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size);
 u64 *lblc_rs_alloc_counters(size_t number);
 void lblc_rs_count(u64 *counter);
 u64 lblc_rs_sum_counter(u64 *counter);

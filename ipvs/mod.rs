@@ -24,5 +24,5 @@ pub(crate) use max_entries::Limit;
 pub(crate) use name::Named;
 pub(crate) use scheduler::{Call, Registration, Scheduler};
 pub(crate) use server::{Cell, Server};
-pub(crate) use servers::Servers;
+pub(crate) use servers::{Servers, Slot};
 pub(crate) use service::Service;

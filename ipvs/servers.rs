@@ -48,12 +48,14 @@ impl Slot {
         &self.server
     }
 
-    /// Whether it has less than half of the active connections that its weight allows, if that is all
-    /// that counts. Any context; plain loads.
-    #[inline(always)]
-    pub(crate) fn is_half_idle<'g>(&'g self, rcu: ReadSide<'g>) -> bool {
-        let dest = self.dest(rcu);
-        dest.active() < self.half.load(Ordering::Relaxed) && !dest.is_overload()
+    /// Whether any of them has less than half of the active connections that its weight allows. Any
+    /// context; plain loads, no more than two of them for a server that has not.
+    #[inline(never)]
+    pub(crate) fn any_half_idle(slots: &[Self], rcu: ReadSide<'_>) -> bool {
+        slots.iter().any(|slot| {
+            let dest = slot.dest(rcu);
+            dest.active() < slot.half.load(Ordering::Relaxed) && !dest.is_overload()
+        })
     }
 
     fn update(&self, dest: &Dest) {

@@ -93,22 +93,22 @@ pub(crate) enum Choice<D> {
 /// The server for a key, from what its entry says (`current`: what was read of the entry's server, if
 /// that is still listed) and from the service's servers in list order.
 ///
-/// No walk if `current` is good; one if it is overloaded and nobody is half idle, or if there is no
-/// entry. `is_half_idle` says the same as [`Reading::is_half_idle()`] of what `read` reads.
+/// `relief` says whether any of them is half idle: asked only if `current` is overloaded. So no server is
+/// looked at if `current` is good, and each once if there is no relief, or no entry.
 pub(crate) fn choose<D: Copy>(
     current: Option<Reading>,
-    listed: impl Iterator<Item = D> + Clone,
-    is_half_idle: impl Fn(D) -> bool,
-    read: impl Fn(D) -> Reading,
+    relief: impl FnOnce() -> bool,
+    listed: impl Iterator<Item = D>,
+    read: impl Fn(&D) -> Reading,
 ) -> Choice<D> {
     if let Some(server) = current.filter(Reading::accepts) {
-        if !server.is_over_weight() || !listed.clone().any(is_half_idle) {
+        if !server.is_over_weight() || !relief() {
             return Choice::Keep;
         }
     }
     let mut best: Option<(D, Reading)> = None;
     for dest in listed {
-        let server = read(dest);
+        let server = read(&dest);
         // The first that accepts is the candidate; of equals, the earlier one stays.
         if server.accepts() && best.is_none_or(|(_, best)| server.is_less_loaded_than(&best)) {
             best = Some((dest, server));
@@ -131,16 +131,17 @@ pub(crate) const LONG_CHAIN: usize = 16;
 const LEAST_BITS: u32 = 10;
 
 /// The number of bits that choose a chain, in a table that has `bits` of them now and so many entries:
-/// as it is, as long as there are at least 2 and at most 64 chains to an entry. A chain is a miss of the
-/// cache, and how long it is nobody can predict; but memory counts too.
+/// as it is, as long as there are at least 20/9 and at most 64 chains to an entry. A chain is a miss of
+/// the cache, and nobody can predict how long it is; but with 40/9 chains, as many as there are after
+/// the table has grown, an entry takes 64 + 8 * 40/9 < 100 bytes.
 pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
     let bits_for =
         |chains: usize| usize::BITS.wrapping_sub(chains.saturating_sub(1).leading_zeros());
-    let chains = 1usize.wrapping_shl(bits);
-    if entries.saturating_mul(2) > chains {
-        bits_for(entries.saturating_mul(2)).max(LEAST_BITS)
+    let (chains, least) = (1usize.wrapping_shl(bits), entries.saturating_mul(20) / 9);
+    if least > chains {
+        bits_for(least).max(LEAST_BITS)
     } else if entries < chains / 64 || bits < LEAST_BITS {
-        bits_for(entries.saturating_mul(4)).max(LEAST_BITS)
+        bits_for(least.saturating_mul(2)).max(LEAST_BITS)
     } else {
         bits
     }

@@ -10,7 +10,7 @@ use super::{
     table::{Entry, Table}, //
 };
 use crate::{
-    ipvs::{Address, Call, Dest, Header, Limit, Scheduler, Server, Service},
+    ipvs::{Address, Call, Dest, Header, Limit, Scheduler, Server, Service, Slot},
     work::Work,
 };
 use core::ops::Range;
@@ -135,15 +135,15 @@ impl Lblc {
         };
         let (chosen, server) = match call.servers().listed(rcu) {
             Some(slots) => {
-                let choice = policy::choose(
-                    current,
-                    slots.iter(),
-                    |slot| match count_all {
-                        false => slot.is_half_idle(rcu),
-                        true => read(slot.dest(rcu), true).is_half_idle(),
-                    },
-                    |slot| read(slot.dest(rcu), count_all),
-                );
+                let relief = || match count_all {
+                    false => Slot::any_half_idle(slots, rcu),
+                    true => slots
+                        .iter()
+                        .any(|slot| read(slot.dest(rcu), true).is_half_idle()),
+                };
+                let choice = policy::choose(current, relief, slots.iter(), |slot| {
+                    read(slot.dest(rcu), count_all)
+                });
                 match choice {
                     Choice::Take(slot) => (Choice::Take(slot.dest(rcu)), Some(slot.server())),
                     Choice::Keep => (Choice::Keep, None),
@@ -165,8 +165,12 @@ impl Lblc {
         let count_all = call.service.flag_1();
         let choice = policy::choose(
             current,
+            || {
+                call.service
+                    .dests(call.rcu)
+                    .any(|dest| read(dest, count_all).is_half_idle())
+            },
             call.service.dests(call.rcu),
-            |dest| read(dest, count_all).is_half_idle(),
             |dest| read(dest, count_all),
         );
         let server = match choice {

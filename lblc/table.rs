@@ -15,7 +15,7 @@ use crate::{
     random,
     rcu::{
         hash_list::{self, HashList},
-        ReadSide,
+        EntryBox, ReadSide,
     },
     timer,
     work::{breathe, Work},
@@ -165,7 +165,7 @@ impl Table {
                 server: Cell::new(server),
                 last_use: AtomicUsize::new(now),
             };
-            KBox::new(hash_list::Entry::new(entry), GFP_ATOMIC)
+            EntryBox::new(hash_list::Entry::new(entry), GFP_ATOMIC)
         });
         let mut length = 1usize;
         {

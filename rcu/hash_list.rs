@@ -38,7 +38,7 @@
 
 use super::platform::{
     allocate, breathe, heads, read_lock, synchronize, AllocError, AtomicBool, AtomicPtr,
-    AtomicUsize, Cell, Heads, Held, KBox, Locks, Ordering, ReadSide, Section,
+    AtomicUsize, Cell, EntryBox, Heads, Held, KBox, Locks, Ordering, ReadSide, Section,
 };
 use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
 
@@ -80,7 +80,7 @@ impl<T> Entry<T> {
 ///
 /// # Invariants
 ///
-/// Links number `link`, from `heads` on, lead to entries made by `KBox::into_raw()` and end with null.
+/// Links number `link`, from `heads` on, lead to entries made by `EntryBox::into_raw()` and end with null.
 /// They change only under the chain's lock. An entry is freed no earlier than a grace period after it
 /// was unlinked, and its own link is left as it was until then. There are `1 << bits` heads, and `shift`
 /// leaves that many bits of a hash.
@@ -445,7 +445,7 @@ impl<T: Item> HashList<T> {
         while !next.is_null() {
             // SAFETY: By the type invariants it came from `into_raw()` and was in limbo once. It was
             // unlinked before the grace period, so nobody sees it any more.
-            let entry = unsafe { KBox::from_raw(next) };
+            let entry = unsafe { EntryBox::from_raw(next) };
             next = entry.limbo.get();
             drop(entry);
             freed = freed.wrapping_add(1);
@@ -487,7 +487,7 @@ impl<T: Item> Drop for HashList<T> {
             let mut next = head.load(Ordering::Relaxed);
             while !next.is_null() {
                 // SAFETY: By the type invariants `next` came from `into_raw()` and is still linked.
-                let entry = unsafe { KBox::from_raw(next) };
+                let entry = unsafe { EntryBox::from_raw(next) };
                 next = entry.next[buckets.link & 1].load(Ordering::Relaxed);
             }
             breathe();
@@ -537,9 +537,9 @@ impl<'g, T: Item> Writer<'g, T> {
     }
 
     /// Puts `entry`, whose hash is the locked one, into the table.
-    pub(crate) fn insert(&mut self, entry: KBox<Entry<T>>) {
+    pub(crate) fn insert(&mut self, entry: EntryBox<T>) {
         // INVARIANT: It came from `into_raw()`, and goes into both arrays if there are two.
-        let entry = KBox::into_raw(entry);
+        let entry = EntryBox::into_raw(entry);
         if let Some((buckets, at)) = self.later {
             buckets.push(at, entry);
         }

@@ -11,6 +11,8 @@ use kernel::{prelude::*, types::Opaque};
 pub(crate) mod hash_list;
 mod platform;
 
+pub(crate) use platform::EntryBox;
+
 /// Evidence that the caller is in an RCU read-side critical section for the whole of `'g`.
 ///
 /// The kernel crate's `rcu::Guard` enters a section; this says that C has entered one for us, as

@@ -4,7 +4,7 @@
 //! `tests/loom` can put other atomics, locks and grace periods in this place.
 
 use super::hash_list::Entry;
-use crate::bindings;
+use crate::{bindings, slab::Slab};
 use core::pin::Pin;
 use kernel::{
     prelude::*,
@@ -27,6 +27,9 @@ pub(super) use crate::work::breathe;
 
 /// A read-side critical section that was entered by [`read_lock()`].
 pub(super) type Section = rcu::Guard;
+
+/// An entry that is ours alone.
+pub(crate) type EntryBox<T> = kernel::alloc::Box<Entry<T>, Slab>;
 
 /// The array of chains.
 pub(super) type Heads<T> = KVVec<AtomicPtr<Entry<T>>>;

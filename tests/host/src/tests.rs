@@ -3,7 +3,7 @@
 use super::{
     c_oracle,
     hash::Hash,
-    policy::{choose, idle_time, Collection, Reading},
+    policy::{choose, idle_time, Choice, Collection, Reading},
 };
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -14,8 +14,14 @@ fn server(weight: i32, active: i32) -> Reading {
 
 /// `choose()` over a slice, by index.
 fn ours(known: Option<usize>, servers: &[Reading]) -> Option<usize> {
-    let known = known.map(|i| (i, servers[i]));
-    choose(known, 0..servers.len(), |a, b| a == b, |i| servers[i])
+    let relief = || servers.iter().any(Reading::is_half_idle);
+    match choose(known.map(|i| servers[i]), relief, 0..servers.len(), |i| {
+        servers[*i]
+    }) {
+        Choice::Keep => known,
+        Choice::Take(i) => Some(i),
+        Choice::Nobody => None,
+    }
 }
 
 #[test]
@@ -62,20 +68,30 @@ fn nobody() {
 #[test]
 fn a_good_server_needs_no_walk() {
     let list = std::iter::from_fn(|| -> Option<usize> { panic!("walked") });
-    let read = |_| panic!("read");
-    assert!(server(10, 3).is_good() && !server(2, 3).is_good() && !server(0, 0).is_good());
-    let chosen = choose(Some((7, server(10, 3))), list, |a, b| a == b, read);
-    assert_eq!(chosen, Some(7));
+    let choice = choose(
+        Some(server(10, 3)),
+        || panic!("asked"),
+        list,
+        |_| panic!("read"),
+    );
+    assert_eq!(choice, Choice::Keep);
 }
 
 #[test]
-fn each_server_is_read_once_a_decision() {
+fn without_relief_or_entry_there_is_one_walk() {
+    let list = std::iter::from_fn(|| -> Option<usize> { panic!("walked") });
+    let choice = choose(Some(server(1, 5)), || false, list, |_| panic!("read"));
+    assert_eq!(choice, Choice::Keep);
+
     let reads = [const { Cell::new(0) }; 3];
-    let read = |i: usize| {
-        reads[i].set(reads[i].get() + 1);
+    let read = |i: &usize| {
+        reads[*i].set(reads[*i].get() + 1);
         server(1, 5)
     };
-    choose(Some((1, read(1))), 0..3, |a, b| a == b, read);
+    assert_eq!(
+        choose(None, || panic!("asked"), 0..3, read),
+        Choice::Take(0)
+    );
     assert!(reads.iter().all(|reads| reads.get() == 1));
 }
 
@@ -125,8 +141,8 @@ fn the_hash_spreads_what_c_folds() {
             .wrapping_add(1442695040888963407);
         state
     });
-    let buckets: std::collections::HashSet<u32> = (0..1024u32)
-        .map(|x| hash.of([0xfd00, x, x, 7]) >> 22)
+    let buckets: std::collections::HashSet<u64> = (0..1024u32)
+        .map(|x| hash.of([0xfd00, x, x, 7]) >> 54)
         .collect();
     assert!(buckets.len() > 500, "{}", buckets.len());
     assert_ne!(hash.of([1, 2, 0, 0]), hash.of([2, 1, 0, 0]));
