@@ -23,6 +23,6 @@ pub(crate) use header::{Address, Header};
 pub(crate) use max_entries::Limit;
 pub(crate) use name::Named;
 pub(crate) use scheduler::{Call, Registration, Scheduler};
-pub(crate) use server::{Cell, Server};
-pub(crate) use servers::{Servers, Slot};
+pub(crate) use server::{Cell, Glance, Server};
+pub(crate) use servers::Servers;
 pub(crate) use service::Service;

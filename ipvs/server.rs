@@ -150,6 +150,17 @@ impl Drop for ServerRef {
     }
 }
 
+/// What a glance at a server says.
+pub(crate) enum Glance<'g> {
+    /// It is listed, not quiesced, has no upper threshold, and at most as many active connections as
+    /// its weight.
+    Good(&'g Dest),
+    /// As above, but it has more active connections.
+    Full(&'g Dest),
+    /// More has to be looked at.
+    Unclear,
+}
+
 /// A place that leads to a server, and can be turned to another one under its readers.
 ///
 /// The array of the service's servers keeps every server for a grace period after the last cell was
@@ -184,19 +195,21 @@ impl Cell {
         unsafe { &*self.server.load(Ordering::Acquire) }
     }
 
-    /// The core's server, if it is in the list, is not quiesced, has no upper threshold, and has at most
-    /// as many active connections as its weight. Any context; plain loads. None as well if the guess
-    /// was wrong.
+    /// A glance at the server. Any context; plain loads.
     #[inline(always)]
-    pub(crate) fn good_dest<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g Dest> {
+    pub(crate) fn glance<'g>(&'g self, rcu: ReadSide<'g>) -> Glance<'g> {
         let guess = self.dest.load(Ordering::Relaxed);
         let server = self.get(rcu);
         if server.dest.load(Ordering::Acquire) != guess {
-            return None;
+            return Glance::Unclear;
         }
         // SAFETY: It is what `server` has, and not null: so as in `Server::dest()`.
         let dest = unsafe { Dest::from_raw(guess) };
-        (dest.active() <= server.capacity.load(Ordering::Relaxed)).then_some(dest)
+        match server.capacity.load(Ordering::Relaxed) {
+            capacity if dest.active() <= capacity => Glance::Good(dest),
+            capacity if capacity > 0 => Glance::Full(dest),
+            _ => Glance::Unclear,
+        }
     }
 
     /// Turns to `server`.

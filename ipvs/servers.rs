@@ -48,16 +48,6 @@ impl Slot {
         &self.server
     }
 
-    /// Whether any of them has less than half of the active connections that its weight allows. Any
-    /// context; plain loads, no more than two of them for a server that has not.
-    #[inline(never)]
-    pub(crate) fn any_half_idle(slots: &[Self], rcu: ReadSide<'_>) -> bool {
-        slots.iter().any(|slot| {
-            let dest = slot.dest(rcu);
-            dest.active() < slot.half.load(Ordering::Relaxed) && !dest.is_overload()
-        })
-    }
-
     fn update(&self, dest: &Dest) {
         let weight = dest.weight();
         // `active * 2 < weight`, without the product.
@@ -120,6 +110,18 @@ impl Servers {
         // First this: who sees that the array is right again must not have found the one that was not.
         let right = !self.incomplete.load(Ordering::Acquire);
         right.then(|| self.array(rcu))
+    }
+
+    /// Whether any server has less than half of the active connections that its weight allows; true as
+    /// well if the list has to be walked to know that. Any context; plain loads.
+    #[inline(never)]
+    pub(crate) fn any_half_idle(&self, rcu: ReadSide<'_>) -> bool {
+        self.listed(rcu).is_none_or(|slots| {
+            slots.iter().any(|slot| {
+                let dest = slot.dest(rcu);
+                dest.active() < slot.half.load(Ordering::Relaxed) && !dest.is_overload()
+            })
+        })
     }
 
     /// The server that stands for `dest`, if the array has it. Any context; a walk.

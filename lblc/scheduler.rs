@@ -10,7 +10,7 @@ use super::{
     table::{Entry, Table}, //
 };
 use crate::{
-    ipvs::{Address, Call, Dest, Header, Limit, Scheduler, Server, Service, Slot},
+    ipvs::{Address, Call, Dest, Glance, Header, Limit, Scheduler, Server, Service},
     work::Work,
 };
 use core::ops::Range;
@@ -50,9 +50,14 @@ impl Scheduler for Lblc {
         // `ipvsadm -b flag-1` all count, and there is more to look at.)
         if let Some(entry) = entry {
             if !call.service.flag_1() && entry.touch(|| call.service.lblc_expiration()) {
-                if let Some(dest) = entry.good_dest(call.rcu) {
+                let kept = match entry.glance(call.rcu) {
+                    Glance::Good(dest) => Some(dest),
+                    Glance::Full(dest) if !call.servers().any_half_idle(call.rcu) => Some(dest),
+                    _ => None,
+                };
+                if kept.is_some() {
                     self.counters.count(Event::Hit);
-                    return Some(dest);
+                    return kept;
                 }
             }
         }
@@ -136,7 +141,7 @@ impl Lblc {
         let (chosen, server) = match call.servers().listed(rcu) {
             Some(slots) => {
                 let relief = || match count_all {
-                    false => Slot::any_half_idle(slots, rcu),
+                    false => call.servers().any_half_idle(rcu),
                     true => slots
                         .iter()
                         .any(|slot| read(slot.dest(rcu), true).is_half_idle()),

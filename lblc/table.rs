@@ -11,7 +11,7 @@ use super::{
     policy::{idle_time, table_bits, Evictee, LONG_CHAIN},
 };
 use crate::{
-    ipvs::{Address, Cell, Dest, Limit, Server},
+    ipvs::{Address, Cell, Glance, Limit, Server},
     random,
     rcu::{
         hash_list::{self, HashList},
@@ -69,10 +69,10 @@ impl Entry {
         self.server.refresh(rcu);
     }
 
-    /// The core's server of an entry that is good, at a glance.
+    /// A glance at its server.
     #[inline(always)]
-    pub(super) fn good_dest<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g Dest> {
-        self.server.good_dest(rcu)
+    pub(super) fn glance<'g>(&'g self, rcu: ReadSide<'g>) -> Glance<'g> {
+        self.server.glance(rcu)
     }
 
     /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.
