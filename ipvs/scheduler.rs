@@ -64,7 +64,8 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
     /// may sleep; never twice at once for a service.
     fn work(&self, _service: &Service) {}
 
-    /// How many records [`show()`](Self::show) can print; at most [`proc::MAX_RECORDS`].
+    /// How many records [`show()`](Self::show) can print; at most [`proc::MAX_RECORDS`]. 0: the service
+    /// is in neither file, and does not need [`netns::Registration`](super::netns::Registration).
     const RECORDS: u64 = 0;
 
     /// The end of the records to print in one go, beginning with `record`. Process context.
@@ -187,10 +188,11 @@ impl<T: Scheduler> VTable<T> {
             Ok(bound) => bound,
             Err(error) => return error.to_errno(),
         };
-        let listed = bound.servers.add_all(service).and_then(|()| {
+        let mut listed = bound.servers.add_all(service);
+        if listed.is_ok() && T::RECORDS != 0 {
             // SAFETY: `done_service()` takes it off the list before it goes away.
-            unsafe { proc::list((*svc).ipvs, core::ptr::from_ref(&*bound)) }
-        });
+            listed = unsafe { proc::list((*svc).ipvs, core::ptr::from_ref(&*bound)) };
+        }
         if let Err(error) = listed {
             return error.to_errno();
         }
@@ -214,7 +216,9 @@ impl<T: Scheduler> VTable<T> {
         let raw = unsafe { (*svc).sched_data }.cast::<Bound<T>>();
         // SAFETY: It is alive until the grace period that begins below.
         let bound = unsafe { &*raw };
-        proc::unlist(raw.cast_const().cast());
+        if T::RECORDS != 0 {
+            proc::unlist(raw.cast_const().cast());
+        }
         bound.timer.shutdown();
         bound.work.disable();
         // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find
