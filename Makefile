@@ -6,7 +6,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
-.PHONY: help modules module install demo test bench bench-icount check shell cache clean distclean
+.PHONY: help modules module install man demo test bench bench-icount check shell cache clean distclean
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
@@ -25,9 +25,13 @@ modules: ## the module for the kernel tree KDIR (default: the running kernel's)
 module: ## the module for Debian's kernel KERNEL, whose tree is fetched and prepared (default: this one)
 	@scripts/kernel module "$(RELEASE)"
 
-install: ## the module that `make module` built, under /lib/modules
+install: ## the module that `make module` built, under /lib/modules, and its manual page
 	install -D -m 644 "build/$(RELEASE)/ip_vs_lblc_rs.ko" "/lib/modules/$(RELEASE)/updates/ip_vs_lblc_rs.ko"
 	depmod "$(RELEASE)"
+	install -D -m 644 -t /usr/local/share/man/man4 man/ip_vs_lblc_rs.4
+
+man: ## show the manual page, ip_vs_lblc_rs(4)
+	@scripts/man
 
 demo: ## watch it balance real HTTP requests on Debian's stock kernel
 	@scripts/demo

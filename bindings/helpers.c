@@ -109,13 +109,13 @@ struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
 /* A macro. */
 u64 *lblc_rs_alloc_counters(size_t number)
 {
-	return (u64 *)__alloc_percpu(number * sizeof(u64), sizeof(u64));
+	return (__force u64 *)__alloc_percpu(number * sizeof(u64), sizeof(u64));
 }
 
 /* A macro; x86-64 counts without this. */
 void lblc_rs_count(u64 *counter)
 {
-	this_cpu_inc(*(u64 __percpu *)counter);
+	this_cpu_inc(*(__force u64 __percpu *)counter);
 }
 
 /* Macros. */
@@ -125,7 +125,7 @@ u64 lblc_rs_sum_counter(u64 *counter)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		sum += READ_ONCE(*per_cpu_ptr((u64 __percpu *)counter, cpu));
+		sum += READ_ONCE(*per_cpu_ptr((__force u64 __percpu *)counter, cpu));
 	return sum;
 }
 

@@ -102,7 +102,8 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
     /// context. Process context.
     fn close(&self) {}
 
-    /// How many records [`show()`](Self::show) can print; at most [`proc::MAX_RECORDS`].
+    /// How many records [`show()`](Self::show) can print; at most [`proc::MAX_RECORDS`]. 0: the service
+    /// is in neither file, and does not need [`netns::Registration`](super::netns::Registration).
     const RECORDS: u64 = 0;
 
     /// The end of the records to print in one go, beginning with `record`. Process context.
@@ -225,10 +226,11 @@ impl<T: Scheduler> VTable<T> {
             Ok(bound) => bound,
             Err(error) => return error.to_errno(),
         };
-        let listed = bound.frame.servers.add_all(service).and_then(|()| {
+        let mut listed = bound.frame.servers.add_all(service);
+        if listed.is_ok() && T::RECORDS != 0 {
             // SAFETY: `done_service()` takes it off the list before it goes away.
-            unsafe { proc::list((*svc).ipvs, core::ptr::from_ref(&*bound)) }
-        });
+            listed = unsafe { proc::list((*svc).ipvs, core::ptr::from_ref(&*bound)) };
+        }
         if let Err(error) = listed {
             return error.to_errno();
         }
@@ -252,7 +254,9 @@ impl<T: Scheduler> VTable<T> {
         let raw = unsafe { (*svc).sched_data }.cast::<Bound<T>>();
         // SAFETY: It is alive until the grace period that begins below.
         let bound = unsafe { &*raw };
-        proc::unlist(raw.cast_const().cast());
+        if T::RECORDS != 0 {
+            proc::unlist(raw.cast_const().cast());
+        }
         bound.timer.shutdown();
         bound.state.close();
         bound.frame.work.disable();

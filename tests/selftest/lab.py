@@ -216,12 +216,8 @@ class Lab:
                          "-6 route add local fd00:d::/64 dev lo",
                          f"-6 route add local {VIP6} dev lo"])
                 self.no_rp_filter(["all", "eth0", "eth1"])
-        # IPVS hooks come and go with the first and the last service. A chain on each hook spares the
-        # kernel the patching of its own text at that moment: on two CPUs of QEMU's TCG that can end
-        # in an int3 oops, with any module.
-        idle = "".join(f"chain {hook} {{ type filter hook {hook} priority filter; }}\n"
-                       for hook in ("input", "forward", "output", "postrouting"))
-        run(["nft", "-f", "-"], input=f"table inet idle {{ {idle} }}" + """
+        self.keep_hooks()
+        run(["nft", "-f", "-"], input="""
             table inet lab {
                 chain marks {
                     type filter hook prerouting priority mangle;
@@ -233,6 +229,15 @@ class Lab:
             }""")
         self.servers = serve(self.names)
         self.servers.start()
+
+    @staticmethod
+    def keep_hooks():
+        """IPVS hooks come and go with the first and the last service. A chain on each hook, in any
+        namespace, spares the kernel the patching of its own text at that moment: on two CPUs of QEMU's
+        TCG that can end in an int3 oops, with any module."""
+        idle = "".join(f"chain {hook} {{ type filter hook {hook} priority filter; }}\n"
+                       for hook in ("prerouting", "input", "forward", "output", "postrouting"))
+        run(["nft", "-f", "-"], input=f"table inet idle {{ {idle} }}")
 
     @staticmethod
     def no_rp_filter(devices):

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! IPVS: a server for each new connection by lot; one of twice the weight has twice the chance.
+
+// Most of `ipvs/` is for schedulers that need more.
+#![allow(dead_code, unused_imports)]
+
+use ipvs::{Call, Dest, Header, Scheduler, Service};
+use kernel::prelude::*;
+
+#[path = "../../../bindings/mod.rs"]
+mod bindings;
+#[path = "../../../ipvs/mod.rs"]
+mod ipvs;
+#[path = "../../../percpu.rs"]
+mod percpu;
+#[path = "../../../random.rs"]
+mod random;
+#[path = "../../../rcu/mod.rs"]
+mod rcu;
+#[path = "../../../slab.rs"]
+mod slab;
+#[path = "../../../timer.rs"]
+mod timer;
+#[path = "../../../work.rs"]
+mod work;
+
+module! {
+    type: Module,
+    name: "ip_vs_random_rs",
+    authors: ["The ip_vs_lblc_rs authors"],
+    description: "IPVS random scheduler, in Rust",
+    license: "GPL",
+}
+
+/// The state of one service: there is none.
+struct Random;
+
+impl Scheduler for Random {
+    fn init_service(_: &Service) -> impl PinInit<Self, Error> {
+        Ok(Self)
+    }
+
+    fn schedule<'g>(&'g self, call: Call<'g>, _: &Header<'_>) -> Option<&'g Dest> {
+        let (mut total, mut chosen) = (0u64, None);
+        let willing = |dest: &&Dest| !dest.is_overload();
+        for dest in call.service.dests(call.rcu).filter(willing) {
+            let weight = dest.weight() as u64;
+            total = total.wrapping_add(weight);
+            // Of the lots that there are so far, so many are this server's.
+            let lot = random::number().checked_rem(total);
+            if lot.is_some_and(|lot| lot < weight) {
+                chosen = Some(dest);
+            }
+        }
+        if chosen.is_none() {
+            call.service.error(c"no destination available", call.rcu);
+        }
+        chosen
+    }
+}
+
+/// Dropped from top to bottom.
+#[pin_data]
+struct Module {
+    #[pin]
+    scheduler: ipvs::Registration<Random>,
+    queue: work::Queue,
+    callbacks: rcu::Barrier,
+}
+
+impl kernel::InPlaceModule for Module {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            callbacks: rcu::Barrier,
+            queue: work::Queue::new()?,
+            scheduler <- ipvs::Registration::new(module, c"random_rs"),
+        })
+    }
+}

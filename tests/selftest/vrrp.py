@@ -1,0 +1,329 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""keepalived: two directors, and what a backup takes over; the drop-in under a running daemon.
+
+            ┌── client 10.0.1.2, whose way to 198.18.0.0/15 is the VIP 10.0.1.100
+    switch ─┼── d1 10.0.1.11, d2 10.0.1.12: one of them has the VIP, marks packets and schedules
+            └── s1, s2, s3: 10.0.(10+N).2; they take 198.18.0.0/15, and answer the client directly
+
+Every host is a network namespace; this process stays outside of them.
+"""
+
+import os
+import signal
+import subprocess
+
+from harness import loaded, main, run, unload_all, wait_until
+from lab import VIP, Lab, Servers, Traffic, inside, key, sysctl
+
+DIRECTORS = {"d1": 150, "d2": 100}
+SAMPLES = "/work/scripts/samples"
+TABLE = "/proc/thread-self/net/ip_vs_lblc_rs"
+LONG = 60  # seconds: an election takes four, more where the machine is busy
+
+
+class Talkers(Servers):
+    """Servers that answer whatever they are told with their name."""
+
+    def talk(self, sock, name):
+        if sock.recv(4096):
+            sock.send(name.encode() + b"\n")
+        else:
+            self.hang_up(sock, name)
+
+
+class Keepalived:
+    """The keepalived of a director, with the sample of the documentation, words of which change."""
+
+    def __init__(self, director, changes):
+        path = f"/tmp/{director}."
+        self.config, self.log = path + "conf", path + "log"
+        with open(SAMPLES + "/keepalived.conf") as file:
+            self.text = file.read()
+        for old, new in {"priority 150": f"priority {DIRECTORS[director]}", **changes}.items():
+            self.change(old, new)
+        with inside(director), open(self.log, "w") as log:
+            self.process = subprocess.Popen(
+                ["keepalived", "--dont-fork", "--log-console", "--no-syslog",
+                 f"--use-file={self.config}", f"--pid={path}pid",
+                 *(f"--{child}_pid={path}{child}" for child in ("vrrp", "checkers", "bfd"))],
+                stdout=log, stderr=log, start_new_session=True)
+
+    def change(self, old, new):
+        assert old in self.text, old
+        self.text = self.text.replace(old, new)
+        with open(self.config, "w") as file:
+            file.write(self.text)
+
+    def reload(self, old, new):
+        """The daemon reads its configuration again, changed."""
+        self.change(old, new)
+        self.process.send_signal(signal.SIGHUP)
+
+    def said(self):
+        with open(self.log) as file:
+            return file.read()
+
+    def end(self):
+        """The daemon ends and takes its services along."""
+        self.process.terminate()
+        self.process.wait()
+
+    def kill(self):
+        """The daemon and its children are gone at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Pair(Lab):
+    """The network above; each case makes its directors anew."""
+
+    def __init__(self):
+        self.names = ["s1", "s2", "s3"]
+        self.conns, self.daemons = [], {}
+        run("modprobe ip_vs")
+        self.keep_hooks()
+        run("ip netns add switch")
+        with inside("switch"):
+            self.ip(["link add br0 type bridge", "link set br0 up"])
+        self.host("client", "10.0.1.2", f"route add 198.18.0.0/15 via {VIP}")
+        for name in self.names:
+            self.host(name, self.address(name), "route add local 198.18.0.0/15 dev lo")
+        self.servers = Talkers(self.names)
+        self.servers.start()
+
+    def host(self, name, address, *more):
+        run(f"ip netns add {name}")
+        with inside("switch"):
+            self.ip([f"link add {name} type veth peer name eth0 netns {name}",
+                     f"link set {name} master br0 up"])
+        with inside(name):
+            self.ip(["link set lo up", f"addr add {address}/16 dev eth0", "link set eth0 up",
+                     *more])
+            self.no_rp_filter(["all", "eth0"])
+
+    def director(self, name, **changes):
+        """Makes a director and starts its keepalived."""
+        self.host(name, f"10.0.1.1{name[1]}", "rule add fwmark 1 lookup 100",
+                  "route add local default dev lo table 100")
+        with inside(name):
+            sysctl("net/ipv4/ip_forward", 1)
+            run(["nft", "-f", "-"], input="""
+                table ip lab {
+                    chain marks {
+                        type filter hook prerouting priority mangle;
+                        ip daddr 198.18.0.0/15 meta mark set 1
+                    }
+                }""")
+        self.daemons[name] = Keepalived(name, changes)
+        return self.daemons[name]
+
+    def clear(self):
+        """No connection, no director."""
+        for connection in self.conns:
+            connection.close()
+        self.conns.clear()
+        for daemon in self.daemons.values():
+            daemon.end()
+        self.daemons.clear()
+        for name in DIRECTORS.keys() & run("ip netns list").split():
+            run(f"ip netns exec {name} ipvsadm -C")
+            run(f"ip -n switch link del {name}")
+            run(f"ip netns del {name}")
+
+    def wait(self, condition, what):
+        """Waits for what keepalived does, and says what it said if that was in vain."""
+        try:
+            wait_until(condition, what, LONG)
+        except RuntimeError as error:
+            logs = "\n".join(f"{name}: {line}" for name, daemon in self.daemons.items()
+                             for line in daemon.said().splitlines())
+            raise RuntimeError(f"{error}\n{logs}") from None
+
+    @staticmethod
+    def role(director):
+        """What keepalived has made of a director: master, backup, or nothing yet."""
+        vip = f" {VIP}/" in run(f"ip -n {director} -4 -o addr show dev eth0")
+        daemon = run(f"ip netns exec {director} ipvsadm -l --daemon").split()
+        return daemon[0] if daemon and vip == (daemon[0] == "master") else None
+
+    def ready(self, director):
+        """Whether all servers are there."""
+        with inside(director):
+            return set(self.counters()) == set(self.names)
+
+    def pair(self):
+        """Starts both directors; returns (master, backup) once both know what they are."""
+        for name in DIRECTORS:
+            self.director(name)
+        self.wait(lambda: sorted(map(self.role, DIRECTORS), key=str) == ["backup", "master"]
+                  and all(map(self.ready, DIRECTORS)), "a master, a backup, and their servers")
+        return sorted(DIRECTORS, key=self.role, reverse=True)
+
+    def fail_over(self, master, backup):
+        """The master goes without a word; returns when the backup has taken over."""
+        run(f"ip -n switch link set {master} down")
+        self.daemons.pop(master).kill()
+        self.tell()
+        self.wait(lambda: self.role(backup) == "master", "the backup takes over")
+
+    def open(self, addresses):
+        """Opens a connection to each address; returns {address: server}."""
+        return {address: self.connect(address, timeout=LONG).server for address in addresses}
+
+    def tell(self):
+        """Says something on each connection."""
+        for connection in self.conns:
+            connection.sock.send(b"hello\n")
+
+    def hear(self):
+        """Waits until each connection's own server has answered."""
+        for connection in self.conns:
+            answer = connection.sock.recv(64).decode().strip()
+            assert answer == connection.server, f"{connection.server} has become {answer!r}"
+
+    def copied(self, backup):
+        """Lets the connections talk until the backup knows all of them."""
+        ports = {connection.sock.getsockname()[1] for connection in self.conns}
+
+        def all_there():
+            self.tell()
+            self.hear()
+            with inside(backup), open("/proc/net/ip_vs_conn_sync") as file:
+                rows = [line.split() for line in file]
+            return ports <= {int(row[2], 16) for row in rows if row[7:9] == ["ESTABLISHED", "SYNC"]}
+
+        self.wait(all_there, "the backup learns the connections")
+
+
+lab = Pair()
+
+
+def active(director):
+    """{server: active connections}"""
+    with inside(director):
+        return {name: count for name, (_, count, _) in lab.counters().items()}
+
+
+def weights(director):
+    with inside(director):
+        return {weight for weight, _, _ in lab.counters().values()}
+
+
+def table(director):
+    """{destination: server} of what the module remembers there."""
+    with inside(director), open(TABLE) as file:
+        lines = [line.split() for line in file if line.startswith("  ")]
+    by_address = {lab.address(name): name for name in lab.names}
+    return {line[0]: by_address[line[1].split(":")[0]] for line in lines}
+
+
+def drop_in():
+    unload_all()
+    run("modprobe ip_vs_lblc_rs dropin=1")
+
+
+def connections_go_on_through_the_backup():
+    drop_in()
+    master, backup = lab.pair()
+    lab.open([key(n) for n in range(1000, 1030)])
+    lab.copied(backup)
+    assert active(master) == {"s1": 10, "s2": 10, "s3": 10}
+    assert active(backup) == active(master), "load is copied, as it is the connections'"
+    with Traffic() as traffic:
+        traffic.flows()
+        lab.fail_over(master, backup)
+        lab.hear()
+        traffic.flows()
+    lab.tell()
+    lab.hear()
+    assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc_rs"}
+
+
+def all_on_s1(master):
+    """Destinations that the master sends to s1, to which nobody else would send all of them."""
+    addresses = [key(n) for n in range(9)]
+    with inside(master):
+        lab.ipvs(*(lab.server("-e", name, 0) for name in ("s2", "s3")))
+    assert lab.open(addresses) == dict.fromkeys(addresses, "s1")
+    with inside(master):
+        lab.ipvs(*(lab.server("-e", name, 1000) for name in ("s2", "s3")))
+    assert [lab.ask(address) for address in addresses] == ["s1"] * 9
+    return addresses
+
+
+def the_table_is_not_copied_but_learned_anew():
+    drop_in()
+    master, backup = lab.pair()
+    addresses = all_on_s1(master)
+    lab.copied(backup)
+    assert table(master) == dict.fromkeys(addresses, "s1")
+    assert table(backup) == {}, "connections are copied, the table is not"
+    lab.fail_over(master, backup)
+    lab.hear()
+    assert table(backup) == {}, "a connection that goes on is not scheduled"
+    # s1 is the busiest now, so it is not what anybody gets who is not remembered.
+    learned = {address: lab.ask(address, timeout=LONG) for address in addresses}
+    assert set(learned.values()) == {"s2", "s3"}, learned
+    assert table(backup) == learned
+    assert {address: lab.ask(address) for address in addresses} == learned
+    lab.tell()
+    lab.hear()
+
+
+def with_c_it_is_not_copied_either():
+    unload_all()
+    master, backup = lab.pair()
+    assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc"}
+    addresses = all_on_s1(master)
+    lab.copied(backup)
+    lab.fail_over(master, backup)
+    lab.hear()
+    assert {lab.ask(address, timeout=LONG) for address in addresses} == {"s2", "s3"}
+
+
+def a_running_keepalived_is_switched_over():
+    unload_all()
+    director = "d1"
+    daemon = lab.director(director)
+    lab.wait(lambda: lab.role(director) == "master" and lab.ready(director), "a director")
+    addresses = [key(n) for n in range(9)]
+    lab.open(addresses)
+    try:
+        with Traffic() as traffic, inside(director):
+            traffic.flows()
+            # As docs/keepalived.md says.
+            run(f"cp {SAMPLES}/ip_vs_lblc_rs-dropin.conf /etc/modprobe.d/")
+            run("ipvsadm -E -f 1 -s wlc")
+            run("rmmod ip_vs_lblc")
+            run("ipvsadm -E -f 1 -s lblc")
+            traffic.flows()
+    finally:
+        os.remove("/etc/modprobe.d/ip_vs_lblc_rs-dropin.conf")
+    assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc_rs"}
+    lab.tell()
+    lab.hear()
+    learned = {address: lab.ask(address) for address in addresses}
+    known = table(director)
+    assert known.items() >= learned.items()
+    # A reload that changes a weight leaves the service, and what it remembers.
+    daemon.reload("weight 1000", "weight 500")
+    lab.wait(lambda: weights(director) == {500}, "keepalived changes the weights")
+    assert table(director) == known
+
+
+def keepalived_takes_the_flag_but_not_the_name():
+    drop_in()
+    lab.director("d1", **{"# flag-1": "flag-1"})
+    lab.wait(lambda: lab.ready("d1"), "a director")
+    assert "-s lblc -b flag-1" in run("ip netns exec d1 ipvsadm -S -n")
+    lab.clear()
+    daemon = lab.director("d1", **{"lb_algo lblc": "lb_algo lblc_rs"})
+    lab.wait(lambda: lab.ready("d1"), "a director")
+    assert "-s wlc" in run("ip netns exec d1 ipvsadm -S -n")
+    assert "Invalid lvs_scheduler 'lblc_rs' - ignoring" in daemon.said()
+
+
+main([connections_go_on_through_the_backup, the_table_is_not_copied_but_learned_anew,
+      with_c_it_is_not_copied_either, a_running_keepalived_is_switched_over,
+      keepalived_takes_the_flag_but_not_the_name], lab)
