@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Sourced by scripts/test and tests/red.sh: how a run in a guest is judged. Counts in `number`, `passed`
+# and `failed`, and prints KTAP. A case that is skipped did not pass: it counts as failed.
+
+number=0 passed=0 failed=0
+
+result() { # ok|"not ok" NAME
+	number=$((number + 1))
+	if [[ $1 == ok ]]; then passed=$((passed + 1)); else failed=$((failed + 1)); fi
+	printf '%s %d %s\n' "$1" "$number" "$2"
+}
+
+# The results of one KTAP file, under a title; a plan that was not fulfilled is a failure as well.
+report() { # TITLE FILE
+	local title=$1 line plan='' seen=0
+	while IFS= read -r line; do
+		case $line in
+		1..*) plan=${line#1..} ;;
+		ok\ *SKIP*) result "not ok" "$title: $(cut -d' ' -f3 <<<"$line") (skipped)" && seen=$((seen + 1)) ;;
+		ok\ *) result ok "$title: $(cut -d' ' -f3 <<<"$line")" && seen=$((seen + 1)) ;;
+		not\ ok\ *) result "not ok" "$title: $(cut -d' ' -f4 <<<"$line")" && seen=$((seen + 1)) ;;
+		'# '*\ s) ;; # times stay in the saved console
+		'# Totals'*) ;;
+		'# '*) echo "$line" ;;
+		esac
+	done <"$2"
+	[[ $plan == "$seen" ]] || result "not ok" "$title: $seen of ${plan:-?} cases ended"
+}
+
+# Runs a file of cases in a guest, keeps the console, and judges all of it: each case, the plan, how the
+# guest ended, and what its kernel said.
+judge() { # KERNEL TITLE [OPTION]... FILE [ARG]...
+	local kernel=$1 title=$2 log said status=0 before=$failed
+	shift 2
+	log=$LOGS/$kernel-${title// /-}.console
+	mkdir -p "$LOGS"
+	"$TOP/scripts/vm" run --kernel "$kernel" "$@" >"$log" || status=$?
+	report "$kernel: $title" "$log"
+	[[ $status == 0 || $status == 1 && $failed != "$before" ]] ||
+		result "not ok" "$kernel: $title: the guest ended with status $status"
+	if ! said=$("$TOP/scripts/scan-console" "$log" 2>&1); then
+		awk '{ print "# " $0 }' <<<"$said"
+		result "not ok" "$kernel: $title: the kernel complained"
+	fi
+	[[ $failed == "$before" ]] || echo "# console: $log"
+}
