@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The table under loom. The parent of both files, as `rcu/mod.rs` is in the kernel.
+
+#[path = "../../../../rcu/hash_list.rs"]
+mod hash_list;
+mod memory;
+mod platform;
+mod rcu;
+
+mod models;
+mod world;
