@@ -10,7 +10,7 @@ use core::{
     mem::offset_of,
     sync::atomic::{AtomicI32, AtomicPtr, Ordering},
 };
-use kernel::{prelude::*, time::Jiffies, types::Opaque};
+use kernel::{prelude::*, types::Opaque};
 
 /// A virtual service (`struct ip_vs_service`), borrowed for the time of one callback.
 #[repr(transparent)]
@@ -94,16 +94,15 @@ impl Service {
         flags & bindings::IP_VS_SVC_F_SCHED1 != 0
     }
 
-    /// `net.ipv4.vs.lblc_expiration` of the service's netns, in jiffies. Any context; a plain load.
+    /// `net.ipv4.vs.lblc_expiration` of the service's netns, in jiffies; at most 0 means "at
+    /// once" (C's module, beside us, lets a negative value in). Any context; a plain load.
     #[inline(always)]
-    pub(crate) fn lblc_expiration(&self) -> Jiffies {
+    pub(crate) fn lblc_expiration(&self) -> i32 {
         // SAFETY: A service points to its netns' `netns_ipvs` from before `init_service()` until it
         // is freed, and the core frees that later than its services. All access the value atomically.
-        let value = unsafe {
+        unsafe {
             AtomicI32::from_ptr(sysctl::value((*self.as_ptr()).ipvs)).load(Ordering::Relaxed)
-        };
-        // C's module, beside us, lets a negative value in; there it means "at once".
-        Jiffies::try_from(value).unwrap_or(0)
+        }
     }
 
     /// Logs `message` with the service's name, rate limited. C: `ip_vs_scheduler_err()`.

@@ -124,6 +124,13 @@ pub(crate) fn idle_time(now: usize, last_use: usize) -> usize {
     (now.wrapping_sub(last_use) as isize).max(0) as usize
 }
 
+/// Whether what was last used at `last_use` must not be used at `now`, as it was idle for longer than
+/// `expiration`, in jiffies, which is negative if nothing shall be used again.
+#[inline(always)]
+pub(crate) fn is_expired(now: usize, last_use: usize, expiration: i32) -> bool {
+    now.wrapping_sub(last_use) as isize > expiration as isize
+}
+
 /// A chain as long as this has to do with an attacker who knows the hash.
 pub(crate) const LONG_CHAIN: usize = 16;
 

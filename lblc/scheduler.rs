@@ -50,14 +50,13 @@ impl Scheduler for Lblc {
         // `ipvsadm -b flag-1` all count, and there is more to look at.)
         if let Some(entry) = entry {
             if !call.service.flag_1() && entry.touch(|| call.service.lblc_expiration()) {
-                let kept = match entry.glance(call.rcu) {
-                    Glance::Good(dest) => Some(dest),
-                    Glance::Full(dest) if !call.servers().any_half_idle(call.rcu) => Some(dest),
-                    _ => None,
-                };
-                if kept.is_some() {
-                    self.counters.count(Event::Hit);
-                    return kept;
+                match entry.glance(call.rcu) {
+                    Glance::Good(dest) => {
+                        self.counters.count(Event::Hit);
+                        return Some(dest);
+                    }
+                    Glance::Full(_) => return self.keep_or_choose(call, key, entry),
+                    Glance::Unclear => {}
                 }
             }
         }
@@ -70,8 +69,9 @@ impl Scheduler for Lblc {
 
     fn work(&self, service: &Service) {
         self.table.trim(&self.counters);
+        let expiration = Jiffies::try_from(service.lblc_expiration()).unwrap_or(0);
         self.collector
-            .collect(&self.table, service.lblc_expiration(), &self.counters);
+            .collect(&self.table, expiration, &self.counters);
         self.table.fit(&self.counters);
         self.table.reclaim();
     }
@@ -110,6 +110,24 @@ enum Known<'g> {
 }
 
 impl Lblc {
+    /// Keeps a server that is good but for having many connections, unless another one is half idle. (Not a
+    /// part of `schedule()`, which would save registers for it on every hit.)
+    #[inline(never)]
+    fn keep_or_choose<'g>(
+        &'g self,
+        call: Call<'g>,
+        key: Address,
+        entry: &'g Entry,
+    ) -> Option<&'g Dest> {
+        match entry.glance(call.rcu) {
+            Glance::Full(dest) if !call.servers().any_half_idle(call.rcu) => {
+                self.counters.count(Event::Hit);
+                Some(dest)
+            }
+            _ => self.choose(call, key, Some(entry)),
+        }
+    }
+
     /// Chooses a server when a glance at the entry did not do.
     #[cold]
     #[inline(never)]

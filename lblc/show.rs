@@ -48,7 +48,7 @@ pub(super) fn records(table: &Table, service: &Service, records: Range<u64>, out
             table.list().len(),
             table.list().chains(rcu),
             table.max_entries(),
-            service.lblc_expiration() / HZ,
+            service.lblc_expiration().max(0) / HZ as i32,
             table.bytes(rcu)
         );
         return;

@@ -8,7 +8,7 @@
 use super::{
     counters::{Counters, Event},
     hash::Hash,
-    policy::{idle_time, table_bits, Evictee, LONG_CHAIN},
+    policy::{idle_time, is_expired, table_bits, Evictee, LONG_CHAIN},
 };
 use crate::{
     ipvs::{Address, Cell, Glance, Limit, Server},
@@ -77,11 +77,11 @@ impl Entry {
 
     /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.
     #[inline(always)]
-    pub(super) fn touch(&self, expiration: impl FnOnce() -> Jiffies) -> bool {
+    pub(super) fn touch(&self, expiration: impl FnOnce() -> i32) -> bool {
         let (now, last_use) = (timer::now(), self.last_use.load(Ordering::Relaxed));
         // A store that changes nothing would still take the cache line from other CPUs.
         if last_use != now {
-            if idle_time(now, last_use) > expiration() {
+            if is_expired(now, last_use, expiration()) {
                 return false;
             }
             self.last_use.store(now, Ordering::Relaxed);
@@ -208,11 +208,12 @@ impl Table {
     /// one that was idle for the longest time. Returns whether there was one.
     fn evict(&self, key: Option<Address>, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = timer::now();
-        let any = self
-            .list
-            .shuffled(random::number(), rcu)
-            .take(Evictee::CHAINS);
-        let others = any.flatten().filter(|entry| Some(entry.key) != key);
+        let chains = self.list.shuffled(random::number(), rcu);
+        // One of a chain: those that share it may all be of one kind.
+        let any = chains
+            .take(Evictee::CHAINS)
+            .filter_map(|mut chain| chain.next());
+        let others = any.filter(|entry| Some(entry.key) != key);
         let victim = others.take(Evictee::SAMPLE).max_by_key(|entry| Evictee {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
@@ -293,9 +294,7 @@ impl Table {
     /// The number of bits that choose a chain, and the number that it should be.
     fn bits(&self, rcu: ReadSide<'_>) -> (u32, u32) {
         let bits = self.list.chains(rcu).trailing_zeros();
-        // There may be a few too many for a moment.
-        let entries = self.list.len().min(self.max_entries());
-        (bits, table_bits(bits, entries))
+        (bits, table_bits(bits, self.list.len()))
     }
 
     /// Gives the table the size that it should have, and a new hash if that is suspect. Process

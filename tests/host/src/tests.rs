@@ -3,7 +3,7 @@
 use super::{
     c_oracle,
     hash::Hash,
-    policy::{choose, idle_time, Choice, Collection, Reading},
+    policy::{choose, idle_time, is_expired, Choice, Collection, Reading},
 };
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -116,6 +116,8 @@ fn idle_time_survives_the_wrap_of_jiffies() {
     assert_eq!(idle_time(100, 0), 100);
     assert_eq!(idle_time(5, usize::MAX - 10), 16);
     assert_eq!(idle_time(10, 12), 0, "used after we looked at the clock");
+    assert!(!is_expired(5, usize::MAX - 10, 16) && is_expired(5, usize::MAX - 10, 15));
+    assert!(!is_expired(10, 12, 0) && is_expired(10, 9, 0) && is_expired(10, 9, -1));
 }
 
 #[test]
