@@ -9,7 +9,8 @@ C_HOLDS = 24576     # entries; more are not remembered
 
 
 class Cell(namedtuple("Cell", "op n d af temp")):
-    """What is done, with how many keys and servers, in which family, with hot or cold caches."""
+    """What is done, with how many keys and servers, in which family, and how: with hot caches one call right
+    after the other, as hot but each after the last one's answer (lone), or with cold caches."""
 
     def __str__(self):
         return f"{self.op}-{self.temp}-v{self.af}-n{self.n}-d{self.d}"
@@ -30,6 +31,7 @@ def core(unit):
     cells += [Cell("miss", n, 4, 6, "hot") for n in (1000, 16384)]
     cells += [Cell("adversarial", C_HOLDS, 4, af, "hot") for af in (4, 6)]
     if unit == "ns":
+        cells += [Cell("hit", n, 4, af, "lone") for af in (4, 6) for n in KEYS]
         cells += [Cell("hit", n, 4, 4, "cold") for n in KEYS if n >= 1000]
         cells += [Cell("hit", 16384, 4, 6, "cold")]
     return cells

@@ -4,11 +4,11 @@
  * returns. Reading gives the frequency of the clock, then the samples of the last one that measured: for
  * C, for ours and for a callback that does nothing, what the median batch of a turn took.
  *
- *   keys random|chained SEED N                        make N keys
+ *   keys random|chained SEED N                        there are N keys
  *   fill                                              let both tables learn them
  *   check                                             do both know the same server for each?
  *   active N                                          give each server N active connections
- *   hits hot|cold SAMPLES BATCHES BATCH WARM          measure over known keys
+ *   hits hot|lone|cold SAMPLES BATCHES BATCH WARM     measure over known keys
  *   misses SAMPLES BATCHES BATCH                      measure over new keys
  *
  * The services are those for the firewall marks 1 (C) and 2 (ours) in the initial network namespace.
@@ -19,11 +19,13 @@
 #include <linux/mutex.h>
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
+#include <linux/string.h>
 #include <net/net_namespace.h>
 #include "lblc_bench.h"
 
 static DEFINE_MUTEX(lock);
 static struct bench bench;
+static const char * const temps[] = { [HOT] = "hot", [LONE] = "lone", [COLD] = "cold" };
 
 static struct ip_vs_dest *nothing(struct ip_vs_service *svc, const struct sk_buff *skb,
 				  struct ip_vs_iphdr *iph)
@@ -66,7 +68,6 @@ static int bind(void)
 	bench.af = bench.svc[OURS]->af;
 	if (bench.svc[C] && bench.svc[C]->af != bench.af)
 		return -EINVAL;
-	bench.key_size = bench.af == AF_INET6 ? sizeof(struct in6_addr) : sizeof(__be32);
 	return 0;
 }
 
@@ -90,18 +91,23 @@ static int command(const char *line)
 
 	if (sscanf(line, "keys %7s %u %u", word, &bench.seed, &number) == 3 && number) {
 		bench.chained = !strcmp(word, "chained");
-		return bench_keys(&bench, number);
+		bench.known = number;
+		bench.used = number;
+		return 0;
 	}
 	if (sysfs_streq(line, "fill"))
 		return bench_fill(&bench);
 	if (sysfs_streq(line, "check"))
-		return bench_check(&bench, &bench.known);
+		return bench_check(&bench, 0, bench.known);
 	if (sscanf(line, "active %u", &number) == 1) {
 		set_active(number);
 		return 0;
 	}
-	if (sscanf(line, "hits %7s %u %u %u %u", word, &samples, &batches, &batch, &warm) == 5)
-		return bench_hits(&bench, samples, batches, batch, warm, !strcmp(word, "cold"));
+	if (sscanf(line, "hits %7s %u %u %u %u", word, &samples, &batches, &batch, &warm) == 5) {
+		int temp = match_string(temps, ARRAY_SIZE(temps), word);
+
+		return temp < 0 ? temp : bench_hits(&bench, samples, batches, batch, warm, temp);
+	}
 	if (sscanf(line, "misses %u %u %u", &samples, &batches, &batch) == 3)
 		return bench_misses(&bench, samples, batches, batch);
 	return -EOPNOTSUPP;
@@ -166,7 +172,6 @@ static int __init bench_init(void)
 static void __exit bench_exit(void)
 {
 	remove_proc_entry("lblc_bench", NULL);
-	bench_free_keys(&bench);
 	bench_measure_exit();
 }
 

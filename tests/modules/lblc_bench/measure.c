@@ -7,6 +7,7 @@
 #include <linux/delay.h>
 #include <linux/log2.h>
 #include <linux/module.h>
+#include <linux/prandom.h>
 #include <linux/sched.h>
 #include <linux/sort.h>
 #include <linux/timekeeping.h>
@@ -20,6 +21,7 @@ static struct sk_buff *skb;	/* schedule() gets one, and does not look at it */
 static char *evictor;
 static unsigned long sink;
 static u64 batch_time[MAX_BATCHES];
+static struct in6_addr batch_keys[MAX_BATCH];
 
 /*
  * The time stamp counter, not before all that is older has been done: User Mode Linux' own clock moves in
@@ -43,23 +45,45 @@ u64 bench_frequency(void)
 	return div64_u64((now() - count) * NSEC_PER_SEC, time);
 }
 
-/* Makes everything cold but the keys, which the next batch reads in order. */
-static void evict(const struct bench *bench, const void *keys, u32 number)
+/* Makes everything cold. */
+static void evict(void)
 {
 	unsigned long sum = 0;
 	u32 i;
 
 	for (i = 0; i < EVICTOR; i += L1_CACHE_BYTES)
 		sum += READ_ONCE(evictor[i]);
-	for (i = 0; i < number * bench->key_size; i += L1_CACHE_BYTES)
-		sum += READ_ONCE(((const char *)keys)[i]);
 	WRITE_ONCE(sink, sum);
 	cond_resched();
 }
 
 /*
- * Nought, which the CPU cannot know before the server is known: packets come one by one, so the next call
- * must not begin while this one waits for memory.
+ * Which keys a turn asks for. The order is another one each time, or a CPU would learn by heart how long
+ * each chain is.
+ */
+struct order {
+	struct rnd_state random;
+	u32 known;	/* one of so many keys at random */
+	u32 next;	/* or this and those after it, if that is 0 */
+};
+
+static void *batch_key(const struct bench *bench, u32 i)
+{
+	return bench->af == AF_INET6 ? (void *)&batch_keys[i] : (__be32 *)batch_keys + i;
+}
+
+static void draw(const struct bench *bench, struct order *order, u32 number)
+{
+	u32 i;
+
+	for (i = 0; i < number; i++)
+		bench_key(bench, batch_key(bench, i),
+			  order->known ? prandom_u32_state(&order->random) % order->known : order->next++);
+}
+
+/*
+ * Nought, which the CPU cannot know before the server is known: the next call then does not begin while
+ * this one waits for memory.
  */
 static __always_inline unsigned long after(const struct ip_vs_dest *dest)
 {
@@ -69,31 +93,45 @@ static __always_inline unsigned long after(const struct ip_vs_dest *dest)
 	return nought;
 }
 
-/* A batch: asks `side` for `number` keys; returns the time it took. */
-static u64 run(struct bench *bench, enum side side, const void *keys, u32 number)
+static __always_inline void ask(schedule_t *schedule, struct ip_vs_service *svc, u32 number, bool v6,
+				bool lone)
+{
+	const __be32 *v4 = (const __be32 *)batch_keys;
+	struct ip_vs_iphdr iph = {};
+	unsigned long i;
+
+	for (i = 0; i < number; i++) {
+		const struct ip_vs_dest *dest;
+
+		if (v6)
+			iph.daddr.in6 = batch_keys[i];
+		else
+			iph.daddr.ip = v4[i];
+		dest = schedule(svc, skb, &iph);
+		if (lone)
+			i += after(dest);
+	}
+}
+
+/* Asks `side` for the `number` keys of the batch; returns the time it took. */
+static u64 run(struct bench *bench, enum side side, u32 number, bool lone)
 {
 	schedule_t *schedule = bench->schedule[side];
 	struct ip_vs_service *svc = bench->svc[side];
-	const struct in6_addr *v6 = keys;
-	struct ip_vs_iphdr iph = {};
-	const __be32 *v4 = keys;
-	unsigned long i;
+	bool v6 = bench->af == AF_INET6;
 	u64 time;
 
 	local_bh_disable();
 	rcu_read_lock();
 	time = now();
-	if (bench->af == AF_INET6) {
-		for (i = 0; i < number; i++) {
-			iph.daddr.in6 = v6[i];
-			i += after(schedule(svc, skb, &iph));
-		}
-	} else {
-		for (i = 0; i < number; i++) {
-			iph.daddr.ip = v4[i];
-			i += after(schedule(svc, skb, &iph));
-		}
-	}
+	if (lone && v6)
+		ask(schedule, svc, number, true, true);
+	else if (lone)
+		ask(schedule, svc, number, false, true);
+	else if (v6)
+		ask(schedule, svc, number, true, false);
+	else
+		ask(schedule, svc, number, false, false);
 	time = now() - time;
 	rcu_read_unlock();
 	local_bh_enable();
@@ -107,22 +145,21 @@ static int compare_times(const void *a, const void *b)
 }
 
 /*
- * One side's turn: `batches` batches over the keys from `at` on. The median batch stands for all: one in
- * which an interrupt or the host took the CPU away says nothing.
+ * One side's turn: `batches` batches. The median batch stands for all: one in which an interrupt or the host
+ * took the CPU away says nothing.
  */
-static u64 take_turn(struct bench *bench, enum side side, const struct keys *keys, u32 at,
-			     u32 batches, u32 batch, bool cold)
+static u64 take_turn(struct bench *bench, enum side side, struct order order, u32 batches, u32 batch,
+		     enum temp temp)
 {
 	u32 i;
 
 	if (!bench->schedule[side])
 		return 0;
 	for (i = 0; i < batches; i++) {
-		const void *here = bench_key(bench, keys, at + i * batch);
-
-		if (cold)
-			evict(bench, here, batch);
-		batch_time[i] = run(bench, side, here, batch);
+		if (temp == COLD)
+			evict();
+		draw(bench, &order, batch);
+		batch_time[i] = run(bench, side, batch, temp == LONE);
 	}
 	sort(batch_time, batches, sizeof(*batch_time), compare_times, NULL);
 	return batch_time[batches / 2];
@@ -136,44 +173,41 @@ static enum side turn_of(u32 number, u32 place)
 	return (place + number) % 2 ? OURS : C;
 }
 
-/* Up to `calls` calls that are not measured, over the keys before those of the turn. */
-static void warm_up(struct bench *bench, enum side side, u32 calls, u32 batch)
+/* Up to `calls` calls that are not measured. */
+static void warm_up(struct bench *bench, enum side side, struct order order, u32 calls, u32 batch)
 {
-	u32 length = bench->pass.number, done;
 	ktime_t end = ktime_add_ms(ktime_get(), 50);
+	u32 done;
 
 	for (done = 0; done < calls && ktime_before(ktime_get(), end); done += batch) {
-		u32 from = (bench->at + length - calls + done) % length;
-
-		run(bench, side, bench_key(bench, &bench->pass, from), min(batch, length - from));
+		draw(bench, &order, batch);
+		run(bench, side, batch, false);
 	}
 }
 
 /* Turns over keys that the tables hold, after a warm-up, or each batch after the caches were emptied. */
-int bench_hits(struct bench *bench, u32 samples, u32 batches, u32 batch, u32 warm, bool cold)
+int bench_hits(struct bench *bench, u32 samples, u32 batches, u32 batch, u32 warm, enum temp temp)
 {
-	u32 length = batches * batch, i, place;
+	struct order order = { .known = bench->known }, before = order;
+	u32 i, place;
 
-	if (samples > MAX_SAMPLES || !batches || batches > MAX_BATCHES || !batch ||
-	    length > bench->pass.number || warm > bench->pass.number)
+	if (samples > MAX_SAMPLES || !batches || batches > MAX_BATCHES || !batch || batch > MAX_BATCH)
 		return -EINVAL;
-	if (cold && !evictor) {
+	if (temp == COLD && !evictor) {
 		evictor = vzalloc(EVICTOR);
 		if (!evictor)
 			return -ENOMEM;
 	}
 	for (i = 0; i < samples; i++) {
-		if (bench->at + length > bench->pass.number)
-			bench->at = 0;
+		prandom_seed_state(&order.random, bench->seed + 2 * i);
+		prandom_seed_state(&before.random, bench->seed + 2 * i + 1);
 		for (place = 0; place < SIDES; place++) {
 			enum side side = turn_of(i, place);
 
 			if (bench->schedule[side])
-				warm_up(bench, side, warm, batch);
-			bench->sample[i].turn[side] = take_turn(bench, side, &bench->pass, bench->at,
-								batches, batch, cold);
+				warm_up(bench, side, before, warm, batch);
+			bench->sample[i].turn[side] = take_turn(bench, side, order, batches, batch, temp);
 		}
-		bench->at += length;
 	}
 	bench->samples = samples;
 	return 0;
@@ -185,19 +219,18 @@ int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch)
 	u32 i, place;
 	int error;
 
-	if (samples > MAX_SAMPLES || !batches || batches > MAX_BATCHES || !batch)
+	if (samples > MAX_SAMPLES || !batches || batches > MAX_BATCHES || !batch || batch > MAX_BATCH)
 		return -EINVAL;
 	for (i = 0; i < samples; i++) {
-		error = bench_fresh_keys(bench, batches * batch);
-		if (error)
-			return error;
+		struct order order = { .next = bench->used };
+
 		for (place = 0; place < SIDES; place++) {
 			enum side side = turn_of(i, place);
 
-			bench->sample[i].turn[side] = take_turn(bench, side, &bench->fresh, 0, batches,
-								batch, false);
+			bench->sample[i].turn[side] = take_turn(bench, side, order, batches, batch, HOT);
 		}
-		error = bench_check(bench, &bench->fresh);
+		bench->used += batches * batch;
+		error = bench_check(bench, order.next, bench->used);
 		if (error)
 			return error;
 	}
@@ -205,26 +238,26 @@ int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch)
 	return 0;
 }
 
-static struct ip_vs_dest *choose(struct bench *bench, enum side side, const struct keys *keys, u32 at)
+static struct ip_vs_dest *choose(struct bench *bench, enum side side, u32 number)
 {
 	struct ip_vs_iphdr iph = {};
 
-	memcpy(&iph.daddr, bench_key(bench, keys, at), bench->key_size);
+	bench_key(bench, &iph.daddr, number);
 	return bench->schedule[side](bench->svc[side], skb, &iph);
 }
 
-/* Asks both for all keys: EINVAL unless they choose the same server, and one at all. */
-int bench_check(struct bench *bench, const struct keys *keys)
+/* Asks both for all of these keys: EINVAL unless they choose the same server, and one at all. */
+int bench_check(struct bench *bench, u32 from, u32 to)
 {
 	struct ip_vs_dest *one, *two;
 	bool same = true;
 	u32 i;
 
-	for (i = 0; i < keys->number && same; i++) {
+	for (i = from; i < to && same; i++) {
 		local_bh_disable();
 		rcu_read_lock();
-		two = choose(bench, OURS, keys, i);
-		one = bench->schedule[C] ? choose(bench, C, keys, i) : two;
+		two = choose(bench, OURS, i);
+		one = bench->schedule[C] ? choose(bench, C, i) : two;
 		same = one && two && ip_vs_addr_equal(one->af, &one->addr, &two->addr) &&
 		       one->port == two->port;
 		rcu_read_unlock();
@@ -244,7 +277,7 @@ int bench_fill(struct bench *bench)
 	enum side side;
 	u32 i;
 
-	for (i = 0; i < bench->known.number; i++) {
+	for (i = 0; i < bench->known; i++) {
 		local_bh_disable();
 		rcu_read_lock();
 		for (side = C; side <= OURS; side++) {
@@ -252,7 +285,7 @@ int bench_fill(struct bench *bench)
 
 			if (!bench->schedule[side])
 				continue;
-			dest = choose(bench, side, &bench->known, i);
+			dest = choose(bench, side, i);
 			if (dest)
 				atomic_inc(&dest->activeconns);
 		}
