@@ -100,10 +100,10 @@ struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name)
 	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
 }
 
-/* A macro over several functions. */
+/* A macro over several functions. Not merged with another cache: it can be seen, and must be empty at its end. */
 struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
 {
-	return kmem_cache_create(name, size, size, 0, NULL);
+	return kmem_cache_create(name, size, size, SLAB_NO_MERGE, NULL);
 }
 
 /* A macro. */
