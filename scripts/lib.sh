@@ -67,6 +67,9 @@ key() {
 	done | sha256sum | cut -c1-12
 }
 
+# Is the kernel of that name User Mode Linux?
+is_um() { [[ $1 == um || $1 == kasan ]]; }
+
 # as_root COMMAND...: runs it as root in a mount and a pid namespace of its own; as an ordinary user,
 # as root of a user namespace that has the user's subordinate ids. With LBLC_EXEC=exec it takes the place
 # of the shell: who kills that kills all of it.

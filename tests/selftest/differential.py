@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 
-from harness import main, run, wait_until
+from harness import SLOW, main, run, wait_until
 from lab import Connection, Lab, inside, key
 
 PORTS, MARKS = (80, 81), ("-f 1", "-f 2")
@@ -63,7 +63,7 @@ class Trace:
                 if all(self.weights[name] == 0 or name in self.away for name in self.weights):
                     sock.settimeout(0.05)  # nobody can answer
                 else:
-                    sock.settimeout(5)
+                    sock.settimeout(5 * SLOW)
                 sock.connect((key(number), port))
                 server = sock.recv(16).decode().strip()
             except OSError:

@@ -20,7 +20,7 @@ import socket
 import struct
 import threading
 
-from harness import run, wait_until
+from harness import SLOW, run, wait_until
 
 VIP = "10.0.1.100"
 VIP6 = "fd00:c::100"
@@ -140,7 +140,7 @@ class Traffic(threading.Thread):
         with inside("client"):
             while not self.stop.is_set():
                 try:
-                    with socket.create_connection((key(self.served % 50), 80), timeout=0.5) as sock:
+                    with socket.create_connection((key(self.served % 50), 80), timeout=0.5 * SLOW) as sock:
                         self.served += bool(sock.recv(16))
                 except OSError:
                     self.refused += 1
@@ -327,7 +327,7 @@ class Lab:
         kind, number = PROTOCOLS[protocol]
         with inside("client"):
             sock = socket.socket(family, kind, number)
-        sock.settimeout(timeout)
+        sock.settimeout(timeout * SLOW)
         try:
             sock.connect((address, port))
             server = sock.recv(64).decode().strip() or None
@@ -379,7 +379,7 @@ class Lab:
                     sock.sendto(struct.pack("!I", number), (address, port))
                 with self.servers.arrived:
                     self.servers.arrived.wait_for(lambda: len(self.servers.datagrams) >= len(batch),
-                                                  timeout=5)
+                                                  timeout=5 * SLOW)
                     for data, name in self.servers.datagrams:
                         got[struct.unpack("!I", data)[0]] = name
                     self.servers.datagrams.clear()
