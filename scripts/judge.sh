@@ -28,6 +28,12 @@ report() { # TITLE FILE
 	[[ $plan == "$seen" ]] || result "not ok" "$title: $seen of ${plan:-?} cases ended"
 }
 
+# Builds the module for a kernel once for all files.
+declare -A modules=()
+prepare() { # KERNEL
+	[[ ${modules[$1]:-} ]] || modules[$1]=$("$TOP/scripts/kernel" module "$1")
+}
+
 # Runs a file of cases in a guest, keeps the console, and judges all of it: each case, the plan, how the
 # guest ended, and what its kernel said.
 judge() { # KERNEL TITLE [OPTION]... FILE [ARG]...
@@ -35,7 +41,8 @@ judge() { # KERNEL TITLE [OPTION]... FILE [ARG]...
 	shift 2
 	log=$LOGS/$kernel-${title// /-}.console
 	mkdir -p "$LOGS"
-	"$TOP/scripts/vm" run --kernel "$kernel" "$@" >"$log" || status=$?
+	prepare "$kernel"
+	LBLC_MODULE=${modules[$kernel]} "$TOP/scripts/vm" run --kernel "$kernel" "$@" >"$log" || status=$?
 	report "$kernel: $title" "$log"
 	[[ $status == 0 || $status == 1 && $failed != "$before" ]] ||
 		result "not ok" "$kernel: $title: the guest ended with status $status"

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""red.py WHAT: a file of cases as any other, with one case that goes wrong on purpose; tests/red.sh runs it.
+WHAT is one of the functions here, or what the module lblc_red does."""
+
+import atexit
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "selftest"))
+from harness import Skip, main, run  # noqa: E402
+
+
+class Nothing:
+    """A lab for cases that need none."""
+
+    def clear(self):
+        pass
+
+
+def nothing():
+    pass
+
+
+def failing_case():
+    assert 1 == 2, "on purpose"
+
+
+def skipped_case():
+    raise Skip("on purpose")
+
+
+def end_before_the_plan():
+    os._exit(0)
+
+
+def status_that_nobody_explains():
+    atexit.register(os._exit, 3)
+
+
+def what_the_module_does():
+    if sys.argv[1] == "wait_forever":
+        with open("/proc/sys/kernel/hung_task_timeout_secs", "w") as file:
+            file.write("2")
+    run(["modprobe", "lblc_red", f"what={sys.argv[1]}"])
+    run("rmmod lblc_red")
+
+
+main([globals().get(sys.argv[1], what_the_module_does)], Nothing())
