@@ -6,14 +6,14 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
-.PHONY: help modules module install man demo test bench bench-icount check shell cache clean distclean
+.PHONY: help modules module install man demo test test-red bench bench-icount check shell cache clean distclean
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
 help: ## what can be made
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 	@echo
-	@echo '  KERNEL=stock|next|um|RELEASE  which kernels (make test, make shell)'
+	@echo '  KERNEL=stock|next|rt|um|kasan|debug|RELEASE  which kernels (make test, make shell)'
 	@echo '  CASE=name                     which cases (make test)'
 	@echo '  CELLS=regex QUICK=1           which cells (make bench, make bench-icount)'
 
@@ -36,8 +36,11 @@ man: ## show the manual page, ip_vs_lblc_rs(4)
 demo: ## watch it balance real HTTP requests on Debian's stock kernel
 	@scripts/demo
 
-test: ## host tests, and every case in the kernels um, stock and next
+test: ## the gate: host tests, red tests, every case in the kernels um, kasan, stock and next (FULL=1: more)
 	@scripts/test
+
+test-red: ## does what must not pass fail?
+	@KERNEL=red scripts/test
 
 bench: ## what a choice costs in ns, C's and ours, in um (table and pictures in build/bench)
 	@scripts/bench time
