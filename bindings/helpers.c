@@ -106,16 +106,21 @@ struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
 	return kmem_cache_create(name, size, size, SLAB_NO_MERGE, NULL);
 }
 
-/* A macro. */
+/* A macro. What bindgen and Rust see of __percpu is a plain pointer. */
 u64 *lblc_rs_alloc_counters(size_t number)
 {
-	return (__force u64 *)__alloc_percpu(number * sizeof(u64), sizeof(u64));
+	return (u64 *)(__force uintptr_t)__alloc_percpu(number * sizeof(u64), sizeof(u64));
+}
+
+static u64 __percpu *percpu(u64 *counter)
+{
+	return (u64 __percpu *)(__force uintptr_t)counter;
 }
 
 /* A macro; x86-64 counts without this. */
 void lblc_rs_count(u64 *counter)
 {
-	this_cpu_inc(*(__force u64 __percpu *)counter);
+	this_cpu_inc(*percpu(counter));
 }
 
 /* Macros. */
@@ -125,7 +130,7 @@ u64 lblc_rs_sum_counter(u64 *counter)
 	int cpu;
 
 	for_each_possible_cpu(cpu)
-		sum += READ_ONCE(*per_cpu_ptr((__force u64 __percpu *)counter, cpu));
+		sum += READ_ONCE(*per_cpu_ptr(percpu(counter), cpu));
 	return sum;
 }
 
