@@ -182,13 +182,15 @@ def udp_spills_with_flag_1_only():
 
 
 def flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service():
-    known_server({"s1": 3, "s2": 100})
-    for _ in range(4):
-        assert lab.ask(D) == "s1"           # with the first one: five, all inactive
-    assert lab.ask(D) == "s1"
-    run("ipvsadm -E -f 1 -s lblc_rs -b flag-1")
-    assert lab.ask(D) == "s2"
-    assert "flag-1" in run("ipvsadm -S -n")
+    for scheduler, server in (("lblc", "s1"), ("lblc_rs", "s2")):
+        lab.clear()
+        known_server({"s1": 3, "s2": 100}, scheduler=scheduler)
+        for _ in range(4):
+            assert lab.ask(D) == "s1"       # with the first one: five, all inactive
+        assert lab.ask(D) == "s1"
+        run(f"ipvsadm -E -f 1 -s {scheduler} -b flag-1")
+        assert lab.ask(D) == server, scheduler
+        assert "flag-1" in run("ipvsadm -S -n")
 
 
 def icmp_error(inner_source, inner_destination, port):

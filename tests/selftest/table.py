@@ -131,6 +131,18 @@ def the_limit_has_bounds_and_is_per_netns():
     sysctl(LIMIT, DEFAULT)
 
 
+def in_a_users_own_namespace_the_default_is_the_most():
+    run("modprobe ip_vs_lblc_rs")
+    file = f"/proc/sys/{LIMIT}"
+    script = "".join(f"echo {value} 2>/dev/null >{file}; echo $? $(cat {file}); "
+                     for value in (77, DEFAULT, int(DEFAULT) + 1, 0, 1))
+    done = run(["unshare", "--user", "--map-root-user", "--net", "--mount-proc", "--fork", "--pid",
+                "bash", "-c", f"cat {file}; {script}"])
+    assert done.splitlines() == [DEFAULT, "0 77", f"0 {DEFAULT}", f"1 {DEFAULT}", f"1 {DEFAULT}", "0 1"], \
+        done
+    assert sysctl(LIMIT) == DEFAULT
+
+
 def every_call_is_a_hit_or_a_miss_with_a_reason():
     def step(keys, **expected):
         before = numbers(STATS)
@@ -223,5 +235,6 @@ def the_counters_are_for_root_of_this_namespace():
 main([it_grows_under_traffic_and_loses_nothing, it_shrinks_when_the_limit_is_lowered,
       what_is_asked_for_stays_when_a_flood_fills_the_table,
       entries_of_removed_servers_make_room_first, the_limit_has_bounds_and_is_per_netns,
+      in_a_users_own_namespace_the_default_is_the_most,
       every_call_is_a_hit_or_a_miss_with_a_reason, spills_are_counted_by_reason,
       counters_add_up_under_load, the_counters_are_for_root_of_this_namespace], lab)

@@ -218,6 +218,12 @@ def table(director):
     return {line[0]: by_address[line[1].split(":")[0]] for line in lines}
 
 
+def counters(director):
+    """The sum of what the module has counted there."""
+    with inside(director), open(TABLE + "_stats") as file:
+        return sum(int(word) for word in file.readline().split()[3::2])
+
+
 def drop_in():
     unload_all()
     run("modprobe ip_vs_lblc_rs dropin=1")
@@ -256,7 +262,12 @@ def the_table_is_not_copied_but_learned_anew():
     drop_in()
     master, backup = lab.pair()
     addresses = all_on_s1(master)
+    with inside(master):
+        sysctl("net/ipv4/vs/lblc_expiration", 3600)
     lab.copied(backup)
+    assert counters(master) and not counters(backup)
+    with inside(backup):
+        assert sysctl("net/ipv4/vs/lblc_expiration") == "86400"
     assert table(master) == dict.fromkeys(addresses, "s1")
     assert table(backup) == {}, "connections are copied, the table is not"
     lab.fail_over(master, backup)

@@ -9,8 +9,23 @@ fn overhead(s: &Reading) -> i128 {
     (i128::from(s.active) << 8) + i128::from(s.others)
 }
 
+/// `ip_vs_dest_conn_overhead()`, as C's `int` has it.
+fn overhead_in_int(s: &Reading) -> i128 {
+    (s.active << 8).wrapping_add(s.others).into()
+}
+
+/// `__ip_vs_lblc_schedule()`, as C has it: the index of the server that it takes for the least loaded.
+pub(crate) fn least_in_int(servers: &[Reading]) -> Option<usize> {
+    least_connection(servers, overhead_in_int)
+}
+
+/// The relief in `is_overloaded()`, as C's `int` has it.
+pub(crate) fn is_relief_in_int(s: &Reading) -> bool {
+    s.active.wrapping_mul(2) < s.weight
+}
+
 /// `__ip_vs_lblc_schedule()`: the index of the least loaded server.
-fn least_connection(servers: &[Reading]) -> Option<usize> {
+fn least_connection(servers: &[Reading], overhead: fn(&Reading) -> i128) -> Option<usize> {
     let mut least = servers.iter().position(|s| !s.overload && s.weight > 0)?;
     for (i, s) in servers.iter().enumerate().skip(least + 1) {
         if s.overload {
@@ -42,5 +57,5 @@ pub(crate) fn schedule(known: Option<usize>, servers: &[Reading]) -> Option<usiz
             return known;
         }
     }
-    least_connection(servers)
+    least_connection(servers, overhead)
 }

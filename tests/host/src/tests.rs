@@ -99,15 +99,14 @@ fn without_relief_or_entry_there_is_one_walk() {
 fn no_number_of_connections_overflows() {
     let (most, many) = (server(i32::MAX, i32::MAX), server(i32::MAX, i32::MAX / 2));
     assert_eq!(ours(None, &[most, server(1, 0)]), Some(1));
-    // C: active << 8 and active * 2 overflow here.
-    assert_eq!(
-        ours(Some(0), &[server(5, 1 << 30), server(i32::MAX, 1 << 30)]),
-        Some(0)
-    );
-    assert_eq!(
-        ours(None, &[server(100, 1 << 24), server(100, 1 << 23)]),
-        Some(1)
-    );
+    // C: active * 2 overflows, and it takes a server that is half full for an idle one.
+    let half_full = server(i32::MAX, 1 << 30);
+    assert!(c_oracle::is_relief_in_int(&half_full));
+    assert_eq!(ours(Some(0), &[server(5, 1 << 30), half_full]), Some(0));
+    // C: active << 8 overflows, and it takes the server that has 128 times the connections.
+    let servers = [server(100, 1 << 24), server(100, 1 << 17)];
+    assert_eq!(c_oracle::least_in_int(&servers), Some(0));
+    assert_eq!(ours(None, &servers), Some(1));
     assert!(ours(None, &[most, many]).is_some());
 }
 
