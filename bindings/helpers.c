@@ -4,6 +4,8 @@
  * None of them is called on the hit path of schedule().
  */
 
+#define pr_fmt(fmt) "IPVS: " fmt
+
 #include <linux/module.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
@@ -92,6 +94,12 @@ bool lblc_rs_is_initial_user(struct netns_ipvs *ipvs)
 void lblc_rs_cond_resched(void)
 {
 	cond_resched();
+}
+
+/* A macro; those of Rust put the module's name before the message, and know no rate limit. */
+void lblc_rs_notice(const char *message)
+{
+	pr_notice_ratelimited("%s\n", message);
 }
 
 /* A macro with a variable number of arguments. */

@@ -22,6 +22,7 @@ bool lblc_rs_rival_was_here(struct netns_ipvs *ipvs);
 u64 *lblc_rs_seq_end(struct seq_file *m);
 bool lblc_rs_is_initial_user(struct netns_ipvs *ipvs);
 void lblc_rs_cond_resched(void);
+void lblc_rs_notice(const char *message);
 struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name);
 struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size);
 u64 *lblc_rs_alloc_counters(size_t number);

@@ -5,7 +5,7 @@
 //!
 //! C header: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h).
 
-use super::{proc, Service};
+use super::{log, proc, Service};
 use crate::bindings;
 use core::{
     mem::size_of,
@@ -175,7 +175,7 @@ pub(super) unsafe fn add(net: *mut bindings::net, ipvs: *mut bindings::netns_ipv
             )
         };
         if file.header.is_null() {
-            pr_warn!("net.ipv4.vs.lblc_rs_max_entries cannot be had; the default is used\n");
+            log::notice(c"net.ipv4.vs.lblc_rs_max_entries cannot be had; the default is used");
         }
     }
     FILES.lock().push(file, GFP_KERNEL)?;

@@ -6,6 +6,7 @@
 
 mod dest;
 mod header;
+mod log;
 mod max_entries;
 mod name;
 pub(crate) mod netns;

@@ -198,10 +198,9 @@ impl Servers {
         let failed = published.is_err();
         let before = self.incomplete.swap(failed, Ordering::Release);
         if failed && !before {
-            pr_warn!(
-                "out of memory: {} walks the list of its servers\n",
-                service.name()
-            );
+            let section = kernel::sync::rcu::read_lock();
+            let rcu = ReadSide::of(&section);
+            service.error(c"out of memory: walks the list of its servers", rcu);
         }
     }
 

@@ -17,6 +17,7 @@
 //! C headers: [`include/linux/sysctl.h`](srctree/include/linux/sysctl.h),
 //! [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h).
 
+use super::log;
 use crate::{bindings, timer::HZ};
 use core::{
     mem::size_of,
@@ -192,7 +193,7 @@ pub(super) unsafe fn add(net: *mut bindings::net, ipvs: *mut bindings::netns_ipv
         if !files.aside {
             // Asking for every other netns would only fill the log.
             files.aside = true;
-            pr_info!("net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used\n");
+            log::notice(c"net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used");
         }
     } else {
         file.value().store(DEFAULT, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 """Loading and unloading, alone and beside C's ip_vs_lblc, and the sysctl that both have."""
 
 import os
+import socket
 import subprocess
 
 from harness import loaded, main, run, unload_all, wait_until
@@ -22,6 +23,11 @@ def refused(command):
 
 def exists():
     return os.path.exists("/proc/sys/" + EXPIRATION)
+
+
+def logged(message):
+    """How often it is in the kernel's log."""
+    return run("dmesg").count(message)
 
 
 def autoload_by_name():
@@ -102,7 +108,10 @@ def c_first_then_ours_share_the_value():
     unload_all()
     run("modprobe ip_vs_lblc")
     sysctl(EXPIRATION, 111)
+    note = "IPVS: net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used"
+    before = logged(note)
     run("modprobe ip_vs_lblc_rs")
+    assert logged(note) == before + 1
     assert sysctl(EXPIRATION) == "111"
     lab.service("lblc", mark=2)
     lab.service("lblc_rs", mark=1)
@@ -114,6 +123,25 @@ def c_first_then_ours_share_the_value():
     run("rmmod ip_vs_lblc_rs")
     assert not exists()
     run("sysctl -a --pattern vs")
+
+
+def the_log_names_the_service_but_not_for_each_packet():
+    packets, complaint = 300, "IPVS: lblc_rs: FWM 1 0x00000001 - no destination available"
+    lab.service(weights={"s1": 0}, options="-o")
+    before = logged(complaint)
+    with inside("client"):
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with sock:
+        for n in range(packets):
+            sock.sendto(b"", (key(n), 80))
+
+    def refused_all():
+        with open("/proc/thread-self/net/ip_vs_lblc_rs_stats") as file:
+            return f" none {packets} " in file.read()
+
+    wait_until(refused_all, "every packet was refused")
+    said = logged(complaint) - before
+    assert 0 < said < packets / 3, said
 
 
 def c_first_with_0_keeps_it():
@@ -284,6 +312,7 @@ main([autoload_by_name, modinfo_says_what_it_is, unloading_is_refused_while_in_u
       the_module_goes_and_leaves_nothing, twenty_rounds_of_loading_under_traffic,
       the_sysctl_is_in_seconds_and_takes_what_c_takes, bad_values_change_nothing,
       c_takes_a_negative_value, c_first_then_ours_share_the_value,
+      the_log_names_the_service_but_not_for_each_packet,
       c_first_with_0_keeps_it, c_first_ours_second_ours_goes_first, ours_first_then_c_keeps_the_value,
       ours_first_then_c_c_goes_first, sysctl_is_per_netns, netns_that_live_through_c_have_the_file,
       drop_in_takes_the_name_of_cs_module, drop_in_beside_cs_module_is_refused_and_leaves_nothing,
