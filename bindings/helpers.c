@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The only C of the module: static inlines and macros that bindgen cannot bind.
+ * The C of the module, with trace.c: static inlines and macros that bindgen cannot bind.
  * None of them is called on the hit path of schedule().
  */
 

@@ -29,6 +29,17 @@ u64 *lblc_rs_alloc_counters(size_t number);
 void lblc_rs_count(u64 *counter);
 u64 lblc_rs_sum_counter(u64 *counter);
 
+/* In trace.c. */
+bool lblc_rs_tracing_miss(void);
+bool lblc_rs_tracing_evict(void);
+bool lblc_rs_tracing_rebuild(void);
+void lblc_rs_trace_miss(const char *service, const char *destination, const char *before,
+			const char *after, const char *reason);
+void lblc_rs_trace_evict(const char *service, const char *destination, const char *server,
+			 unsigned long idle, bool removed);
+void lblc_rs_trace_rebuild(const char *service, bool rekey, unsigned long before,
+			   unsigned long after, unsigned long entries);
+
 /* So that bindgen need not know the hundred types in struct netns_ipvs. */
 static const unsigned long LBLC_RS_EXPIRATION =
 	offsetof(struct netns_ipvs, sysctl_lblc_expiration);

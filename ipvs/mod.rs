@@ -16,6 +16,7 @@ mod server;
 mod servers;
 mod service;
 mod sysctl;
+pub(crate) mod trace;
 
 use dest::DestRef;
 

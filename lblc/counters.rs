@@ -43,6 +43,13 @@ pub(super) enum Event {
     Rekey,
 }
 
+impl Event {
+    /// The name that the operator knows.
+    pub(super) fn name(self) -> &'static str {
+        NAMES.get(self as usize).copied().unwrap_or("")
+    }
+}
+
 /// In the order of [`Event`].
 const NAMES: [&str; 15] = [
     "hits",

@@ -10,7 +10,7 @@ use super::{
     table::{Entry, Table}, //
 };
 use crate::{
-    ipvs::{Address, Call, Dest, Glance, Header, Limit, Scheduler, Server, Service},
+    ipvs::{trace, Address, Call, Dest, Glance, Header, Limit, Scheduler, Server, Service},
     work::Work,
 };
 use core::ops::Range;
@@ -68,11 +68,11 @@ impl Scheduler for Lblc {
     }
 
     fn work(&self, service: &Service) {
-        self.table.trim(&self.counters);
+        self.table.trim(service, &self.counters);
         let expiration = Jiffies::try_from(service.lblc_expiration()).unwrap_or(0);
         self.collector
             .collect(&self.table, expiration, &self.counters);
-        self.table.fit(&self.counters);
+        self.table.fit(service, &self.counters);
         self.table.reclaim();
     }
 
@@ -101,12 +101,21 @@ impl Scheduler for Lblc {
 #[derive(Clone, Copy)]
 enum Known<'g> {
     Nothing,
-    /// An entry that must not be used any more.
-    Expired,
+    /// A server, by an entry that must not be used any more.
+    Expired(&'g Server),
     /// A server that is not in the list.
-    Removed,
+    Removed(&'g Server),
     /// A server, and what was read of it.
     Listed(&'g Server, Reading),
+}
+
+impl<'g> Known<'g> {
+    fn server(self) -> Option<&'g Server> {
+        match self {
+            Self::Nothing => None,
+            Self::Expired(server) | Self::Removed(server) | Self::Listed(server, _) => Some(server),
+        }
+    }
 }
 
 impl Lblc {
@@ -142,12 +151,12 @@ impl Lblc {
         let expiration = || call.service.lblc_expiration();
         let known = match entry {
             None => Known::Nothing,
-            Some(entry) if !entry.touch(expiration) => Known::Expired,
+            Some(entry) if !entry.touch(expiration) => Known::Expired(entry.server(rcu)),
             Some(entry) => {
                 let server = entry.server(rcu);
                 let listed = server.dest(rcu);
                 entry.refresh(rcu);
-                listed.map_or(Known::Removed, |dest| {
+                listed.map_or(Known::Removed(server), |dest| {
                     Known::Listed(server, read(dest, count_all))
                 })
             }
@@ -220,8 +229,8 @@ impl Lblc {
                 (Event::Hit, Some(dest))
             }
             (Choice::Take(dest), Known::Nothing) => (Event::Unknown, Some(dest)),
-            (Choice::Take(dest), Known::Expired) => (Event::Expired, Some(dest)),
-            (Choice::Take(dest), Known::Removed) => (Event::Unavailable, Some(dest)),
+            (Choice::Take(dest), Known::Expired(_)) => (Event::Expired, Some(dest)),
+            (Choice::Take(dest), Known::Removed(_)) => (Event::Unavailable, Some(dest)),
             (Choice::Take(dest), Known::Listed(_, reading)) => {
                 let event = match reading {
                     Reading { weight: ..=0, .. } => Event::Weight0,
@@ -232,13 +241,16 @@ impl Lblc {
             }
         };
         self.counters.count(event);
+        if event != Event::Hit {
+            trace::miss(call.service, key, known.server(), dest, event.name());
+        }
         match (event, server) {
             (Event::Hit, _) => {}
             (Event::None, _) => call.service.error(c"no destination available", call.rcu),
             (_, Some(server)) => {
-                let known = !matches!(known, Known::Nothing);
+                let known = known.server().is_some();
                 self.table
-                    .remember(key, server, known, &self.counters, call.work(), call.rcu);
+                    .remember(call, key, server, known, &self.counters);
             }
             (_, None) => self.counters.count(Event::Failure),
         }

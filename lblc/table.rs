@@ -11,14 +11,14 @@ use super::{
     policy::{idle_time, is_expired, table_bits, Evictee, LONG_CHAIN},
 };
 use crate::{
-    ipvs::{Address, Cell, Glance, Limit, Server},
+    ipvs::{trace, Address, Call, Cell, Glance, Limit, Server, Service},
     random,
     rcu::{
         hash_list::{self, HashList},
         EntryBox, ReadSide,
     },
-    timer,
-    work::{breathe, Work},
+    timer::{self, HZ},
+    work::breathe,
 };
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kernel::{
@@ -146,18 +146,17 @@ impl Table {
     /// if there is memory for it.
     pub(super) fn remember(
         &self,
+        call: Call<'_>,
         key: Address,
         server: &Server,
         known: bool,
         counters: &Counters,
-        work: &Work,
-        rcu: ReadSide<'_>,
     ) {
-        let now = timer::now();
+        let (now, rcu) = (timer::now(), call.rcu);
         if self.list.in_limbo() > LIMBO.max(self.max_entries()) {
             // What was removed is not freed as fast as that. The next connection asks again.
             counters.count(Event::Failure);
-            return work.queue();
+            return call.work().queue();
         }
         let new = (!known).then(|| {
             let entry = Entry {
@@ -195,18 +194,24 @@ impl Table {
         }
         let full = self.list.len() > self.max_entries();
         if full {
-            self.evict(Some(key), counters, rcu);
+            self.evict(call.service, Some(key), counters, rcu);
         }
         let (now, wanted) = self.bits(rcu);
         let unfit = (length > LONG_CHAIN || wanted > now) && !self.starved.load(Ordering::Relaxed);
         if full || unfit {
-            work.queue();
+            call.work().queue();
         }
     }
 
     /// Lets one of a few entries, but not `key`'s, make room: one whose server was removed, or else the
     /// one that was idle for the longest time. Returns whether there was one.
-    fn evict(&self, key: Option<Address>, counters: &Counters, rcu: ReadSide<'_>) -> bool {
+    fn evict(
+        &self,
+        service: &Service,
+        key: Option<Address>,
+        counters: &Counters,
+        rcu: ReadSide<'_>,
+    ) -> bool {
         let now = timer::now();
         let chains = self.list.shuffled(random::number(), rcu);
         // One of a chain: those that share it may all be of one kind.
@@ -218,11 +223,13 @@ impl Table {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
         });
-        let gone = victim.is_some_and(|victim| self.forget(victim, |_| true, rcu));
-        if gone {
-            counters.count(Event::Eviction);
-        }
-        gone
+        let Some(victim) = victim.filter(|victim| self.forget(victim, |_| true, rcu)) else {
+            return false;
+        };
+        counters.count(Event::Eviction);
+        let idle = victim.idle(now) / HZ;
+        trace::evict(service, victim.key, victim.server(rcu), idle);
+        true
     }
 
     /// Takes `entry` out, if `still` says so under the lock. Returns whether it was us who did.
@@ -254,18 +261,18 @@ impl Table {
     }
 
     /// Evicts what is above the limit, which may have been lowered. Process context, may sleep.
-    pub(super) fn trim(&self, counters: &Counters) {
+    pub(super) fn trim(&self, service: &Service, counters: &Counters) {
         let mut failures = 0u32;
         while self.list.len() > self.max_entries() && !self.list.is_abandoned() {
             let (evicted, shrink) = {
                 let section = rcu::read_lock();
                 let rcu = ReadSide::of(&section);
                 let (now, wanted) = self.bits(rcu);
-                (self.evict(None, counters, rcu), wanted < now)
+                (self.evict(service, None, counters, rcu), wanted < now)
             };
             if shrink || self.list.in_limbo() >= LIMBO {
                 self.list.reclaim();
-                self.fit(counters);
+                self.fit(service, counters);
             }
             // Others evict as well, or the sample was empty.
             failures = if evicted { 0 } else { failures.wrapping_add(1) };
@@ -299,7 +306,7 @@ impl Table {
 
     /// Gives the table the size that it should have, and a new hash if that is suspect. Process
     /// context, may sleep; one at a time.
-    pub(super) fn fit(&self, counters: &Counters) {
+    pub(super) fn fit(&self, service: &Service, counters: &Counters) {
         while !self.starved.load(Ordering::Relaxed) && !self.list.is_abandoned() {
             let (now, wanted) = {
                 let section = rcu::read_lock();
@@ -313,7 +320,12 @@ impl Table {
                 true => return,
             };
             match self.list.rebuild(wanted, hash) {
-                Ok(()) => counters.count(event),
+                Ok(()) => {
+                    counters.count(event);
+                    let buckets = (1usize.wrapping_shl(now), 1usize.wrapping_shl(wanted));
+                    let rekey = event == Event::Rekey;
+                    trace::rebuild(service, rekey, buckets, self.list.len());
+                }
                 Err(_) => {
                     self.starved.store(true, Ordering::Relaxed);
                     counters.count(Event::Failure);

@@ -56,6 +56,14 @@ def unload_all():
             run(f"rmmod {module}")
 
 
+def commands(title):
+    """The lines of an example of the manual page."""
+    with open("/work/man/ip_vs_lblc_rs.4") as file:
+        example = file.read().split(f"\n.Ss {title}\n")[1]
+    lines = example.split(".Bd -literal -offset indent\n")[1].split(".Ed\n")[0]
+    return lines.replace("\\e", "\\").splitlines()
+
+
 def the_kernel_is_unharmed():
     """The last case of every file: our module loads and goes, and leaves the kernel as it should be."""
     run("modprobe ip_vs_lblc_rs")

@@ -2,18 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """What the manual page tells people to type works as it stands there."""
 
-from harness import loaded, main, run
+from harness import commands, loaded, main, run
 from lab import Lab, key, sysctl
 
 lab = Lab(servers=2)
-PAGE = "/work/man/ip_vs_lblc_rs.4"
-
-
-def commands(title):
-    """The commands of an example."""
-    with open(PAGE) as file:
-        example = file.read().split(f"\n.Ss {title}\n")[1]
-    return example.split(".Bd -literal -offset indent\n")[1].split(".Ed\n")[0].splitlines()
 
 
 def a_transparent_cache():

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Trace points: what a bpftrace or perf user can listen to. While nobody does, each costs a call of a
+//! function that says so; what they tell is put into words only if somebody listens.
+//!
+//! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h); see `bindings/trace.h`.
+
+use super::{Address, Dest, Named, Server, Service};
+use crate::bindings;
+use core::fmt::{self, Write};
+use kernel::{prelude::*, str::Formatter};
+
+/// The longest is a service with an IPv6 address: `SCTP [2001:db8:...]:65535`.
+struct Text([u8; 64]);
+
+impl Text {
+    fn new(what: &dyn fmt::Display) -> Self {
+        let mut text = [0; 64];
+        if let Some((_end, room)) = text.split_last_mut() {
+            // What does not fit is left out; the end stays 0.
+            let _ = write!(Formatter::new(room), "{what}");
+        }
+        Self(text)
+    }
+
+    /// A server, or `-`.
+    fn of(server: Option<Named>) -> Self {
+        match server {
+            Some(server) => Self::new(&server),
+            None => Self::new(&"-"),
+        }
+    }
+
+    fn as_ptr(&self) -> *const c_char {
+        self.0.as_ptr().cast()
+    }
+}
+
+/// `destination` was not given the server that it had `before`, for a `reason`. Any context.
+pub(crate) fn miss(
+    service: &Service,
+    destination: Address,
+    before: Option<&Server>,
+    after: Option<&Dest>,
+    reason: &str,
+) {
+    // SAFETY: An FFI call.
+    if !unsafe { bindings::lblc_rs_tracing_miss() } {
+        return;
+    }
+    let destination = Text::new(&Named::Address(destination, service.is_ipv6()));
+    let before = Text::of(before.map(|server| Named::Endpoint(server.endpoint())));
+    let after = Text::of(after.map(|dest| Named::Endpoint(dest.endpoint())));
+    let (service, reason) = (Text::new(&service.name()), Text::new(&reason));
+    // SAFETY: All are strings that C copies.
+    unsafe {
+        bindings::lblc_rs_trace_miss(
+            service.as_ptr(),
+            destination.as_ptr(),
+            before.as_ptr(),
+            after.as_ptr(),
+            reason.as_ptr(),
+        );
+    }
+}
+
+/// The entry of `destination`, which leads to `server` and was `idle` for so many seconds, has made room
+/// for another. Any context.
+pub(crate) fn evict(service: &Service, destination: Address, server: &Server, idle: usize) {
+    // SAFETY: An FFI call.
+    if !unsafe { bindings::lblc_rs_tracing_evict() } {
+        return;
+    }
+    let destination = Text::new(&Named::Address(destination, service.is_ipv6()));
+    let (name, removed) = (Named::Endpoint(server.endpoint()), server.is_removed());
+    let (service, server) = (Text::new(&service.name()), Text::new(&name));
+    // SAFETY: The strings are copied by C.
+    unsafe {
+        bindings::lblc_rs_trace_evict(
+            service.as_ptr(),
+            destination.as_ptr(),
+            server.as_ptr(),
+            idle,
+            removed,
+        );
+    }
+}
+
+/// A table with so many `entries` was rebuilt: with a new key of its hash (`rekey`), or with another
+/// number of buckets. Any context.
+pub(crate) fn rebuild(service: &Service, rekey: bool, buckets: (usize, usize), entries: usize) {
+    // SAFETY: An FFI call.
+    if !unsafe { bindings::lblc_rs_tracing_rebuild() } {
+        return;
+    }
+    let service = Text::new(&service.name());
+    let (before, after) = buckets;
+    // SAFETY: The string is copied by C.
+    unsafe {
+        bindings::lblc_rs_trace_rebuild(service.as_ptr(), rekey, before, after, entries);
+    }
+}
