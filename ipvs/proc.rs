@@ -57,14 +57,23 @@ impl Object {
         Self {
             object: object.cast(),
             records: T::RECORDS.min(MAX_RECORDS),
-            // SAFETY: All are called with `object`, as long as it is listed.
-            span: |object, record| unsafe { &*object.cast::<T>() }.span(record),
-            // SAFETY: As above.
-            show: |object, records, out| unsafe { &*object.cast::<T>() }.show(records, out),
-            // SAFETY: As above.
-            stats: |object, out| unsafe { &*object.cast::<T>() }.stats(out),
-            // SAFETY: As above.
-            wake: |object| unsafe { &*object.cast::<T>() }.wake(),
+            // All are called with `object`.
+            span: |object, record| {
+                // SAFETY: It is listed, so alive.
+                unsafe { &*object.cast::<T>() }.span(record)
+            },
+            show: |object, records, out| {
+                // SAFETY: It is listed, so alive.
+                unsafe { &*object.cast::<T>() }.show(records, out)
+            },
+            stats: |object, out| {
+                // SAFETY: It is listed, so alive.
+                unsafe { &*object.cast::<T>() }.stats(out)
+            },
+            wake: |object| {
+                // SAFETY: It is listed, so alive.
+                unsafe { &*object.cast::<T>() }.wake()
+            },
         }
     }
 }
