@@ -100,9 +100,7 @@ impl Service {
     pub(crate) fn lblc_expiration(&self) -> i32 {
         // SAFETY: A service points to its netns' `netns_ipvs` from before `init_service()` until it
         // is freed, and the core frees that later than its services. All access the value atomically.
-        unsafe {
-            AtomicI32::from_ptr(sysctl::value((*self.as_ptr()).ipvs)).load(Ordering::Relaxed)
-        }
+        unsafe { AtomicI32::from_ptr(sysctl::value((*self.as_ptr()).ipvs)).load(Ordering::Relaxed) }
     }
 
     /// Logs `message` with the service's name, rate limited. C: `ip_vs_scheduler_err()`.
