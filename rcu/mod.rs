@@ -8,6 +8,7 @@ use crate::bindings;
 use core::marker::PhantomData;
 use kernel::{prelude::*, types::Opaque};
 
+mod buckets;
 pub(crate) mod hash_list;
 mod platform;
 

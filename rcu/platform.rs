@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `hash_list.rs` needs of the kernel. That file and this interface are all it sees, so that
-//! `tests/loom` can put other atomics, locks and grace periods in this place.
+//! What `hash_list.rs` and `buckets.rs` need of the kernel. It is all that they see, so that `tests/loom`
+//! can put other atomics, locks and grace periods in this place.
 
-use super::hash_list::Entry;
+use super::buckets::Entry;
 use crate::{bindings, slab::Slab};
 use core::pin::Pin;
 use kernel::{

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table under loom. The parent of both files, as `rcu/mod.rs` is in the kernel.
+//! The table under loom. The parent of all of them, as `rcu/mod.rs` is in the kernel.
 
+#[path = "../../../../rcu/buckets.rs"]
+mod buckets;
 #[path = "../../../../rcu/hash_list.rs"]
 mod hash_list;
 mod memory;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rcu/platform.rs` gives `hash_list.rs` in the kernel.
+//! What `rcu/platform.rs` gives the table in the kernel.
 
-use super::{hash_list::Entry, memory::Life};
+use super::{buckets::Entry, memory::Life};
 use loom::{
     sync::atomic,
     thread::{self, Thread},

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One array of a hash table's chains: what links its entries, and the locks under which that changes.
+//! `hash_list.rs` makes a table of one or two of them.
+
+use super::platform::{
+    allocate, heads, AllocError, AtomicPtr, Cell, Heads, KBox, Locks, Ordering, ReadSide,
+};
+use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
+
+/// What can be hashed.
+pub(crate) trait Item: Send + Sync + 'static {
+    /// A hash function with a key.
+    type Hash: Clone + Send + Sync;
+
+    /// The hash of this item, of which the upper bits choose the chain. It never changes.
+    fn hash(&self, hash: &Self::Hash) -> u64;
+}
+
+/// An item with what it takes to be in the table.
+#[repr(C)]
+pub(crate) struct Entry<T> {
+    pub(super) next: [AtomicPtr<Entry<T>>; 2],
+    /// The next entry in limbo. Its own, so that readers can go on from an entry in limbo.
+    pub(super) limbo: Cell<*mut Entry<T>>,
+    pub(super) item: T,
+}
+
+// SAFETY: `limbo` belongs to whoever removed the entry, and then to who reclaims it.
+unsafe impl<T: Send> Send for Entry<T> {}
+// SAFETY: As above.
+unsafe impl<T: Sync> Sync for Entry<T> {}
+
+impl<T> Entry<T> {
+    /// Wraps `item`.
+    pub(crate) fn new(item: T) -> Self {
+        Self {
+            next: [AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut())],
+            limbo: Cell::new(null_mut()),
+            item,
+        }
+    }
+
+    /// The entry that `item` is in: an item is not to be seen elsewhere.
+    pub(super) fn of(item: &T) -> *const Self {
+        core::ptr::from_ref(item)
+            .wrapping_byte_sub(offset_of!(Self, item))
+            .cast()
+    }
+}
+
+/// One array of chains.
+///
+/// # Invariants
+///
+/// Links number `link`, from `heads` on, lead to entries made by `EntryBox::into_raw()` and end with null.
+/// They change only under the chain's lock. An entry is freed no earlier than a grace period after it
+/// was unlinked, and its own link is left as it was until then. There are `1 << bits` heads, and `shift`
+/// leaves that many bits of a hash.
+pub(super) struct Buckets<T: Item> {
+    pub(super) hash: T::Hash,
+    /// How far a hash is shifted to be the number of its chain.
+    shift: u32,
+    /// Which of the links of an entry: 0 or 1, the other one than the successor's.
+    pub(super) link: usize,
+    pub(super) heads: Heads<T>,
+    pub(super) locks: Locks,
+    /// The array that will replace this one, or null. Set once.
+    pub(super) successor: AtomicPtr<Buckets<T>>,
+}
+
+impl<T: Item> Buckets<T> {
+    pub(super) fn new(bits: u32, hash: T::Hash, link: usize) -> Result<KBox<Self>, AllocError> {
+        // INVARIANT: `shift` is less than 64, and leaves as many bits as there are heads.
+        if !(1..u32::BITS).contains(&bits) {
+            return Err(AllocError);
+        }
+        allocate(Self {
+            hash,
+            shift: u64::BITS.wrapping_sub(bits),
+            link,
+            heads: heads(1usize.wrapping_shl(bits))?,
+            locks: Locks::new(link)?,
+            successor: AtomicPtr::new(null_mut()),
+        })
+    }
+
+    #[inline(always)]
+    pub(super) fn chain<'g>(&'g self, number: usize, _rcu: ReadSide<'g>) -> Chain<'g, T> {
+        let head = self.heads.get(number);
+        Chain {
+            // Acquire pairs with the release in `push()`: who sees the link sees the entry.
+            next: head.map_or(null_mut(), |head| head.load(Ordering::Acquire)),
+            link: self.link,
+            _readers: PhantomData,
+        }
+    }
+
+    /// Which chain a hash belongs to.
+    #[inline(always)]
+    pub(super) fn number(&self, hash: u64) -> usize {
+        hash.wrapping_shr(self.shift) as usize
+    }
+
+    /// As `shift`, for the upper 32 bits of a hash.
+    fn range_shift(&self) -> u32 {
+        self.shift.wrapping_sub(u32::BITS)
+    }
+
+    /// The link that leads to `entry` in chain `number`, if it is there. Under the chain's lock.
+    pub(super) fn link_to(
+        &self,
+        number: usize,
+        entry: *const Entry<T>,
+    ) -> Option<&AtomicPtr<Entry<T>>> {
+        let mut link = self.heads.get(number)?;
+        loop {
+            let next = link.load(Ordering::Relaxed);
+            // SAFETY: By the type invariants it is null or a linked entry, and none is unlinked while
+            // we hold the lock.
+            let after = unsafe { next.as_ref() }?;
+            if core::ptr::eq(next, entry) {
+                return Some(link);
+            }
+            link = after.next.get(self.link)?;
+        }
+    }
+
+    /// Puts `entry` at the head of chain `number`. Under the chain's lock.
+    pub(super) fn push(&self, number: usize, entry: *mut Entry<T>) {
+        if let Some(head) = self.heads.get(number) {
+            // SAFETY: The caller passes an entry that is alive.
+            let next = unsafe { &(*entry).next };
+            next[self.link & 1].store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+            // Release: the entry is whole before it is found.
+            head.store(entry, Ordering::Release);
+        }
+    }
+
+    /// Takes `entry` out of chain `number`, if it is there, and returns it. Under the chain's lock.
+    pub(super) fn unlink(&self, number: usize, entry: *const Entry<T>) -> Option<*mut Entry<T>> {
+        let link = self.link_to(number, entry)?;
+        let entry = link.load(Ordering::Relaxed);
+        // SAFETY: A linked entry is alive.
+        let next = unsafe { &(*entry).next };
+        // Release as in `push()`: the entry behind becomes reachable through `link`.
+        link.store(
+            next[self.link & 1].load(Ordering::Relaxed),
+            Ordering::Release,
+        );
+        Some(entry)
+    }
+
+    /// The entries of which the upper 32 bits of the hash are in `range`.
+    pub(super) fn in_range<'g>(
+        &'g self,
+        range: Range<u64>,
+        rcu: ReadSide<'g>,
+    ) -> impl Iterator<Item = &'g T> {
+        let [first, last] = [range.start, range.end.saturating_sub(1)]
+            .map(|at| at.wrapping_shr(self.range_shift()));
+        (first..=last)
+            .flat_map(move |number| self.chain(number as usize, rcu))
+            .filter(move |item| range.contains(&(item.hash(&self.hash) >> u32::BITS)))
+    }
+
+    /// The end of such a range that begins with `start` and has at most one chain that is not empty.
+    pub(super) fn range_end(&self, start: u64) -> u64 {
+        /// Long enough to pass over an empty table quickly, short enough to give way.
+        const CHAINS: u64 = 4096;
+        let shift = self.range_shift();
+        let first = start.wrapping_shr(shift);
+        let empty = |number: &u64| {
+            let head = self.heads.get(*number as usize);
+            head.is_some_and(|head| head.load(Ordering::Relaxed).is_null())
+        };
+        let passed = (first..first.wrapping_add(CHAINS))
+            .take_while(empty)
+            .count() as u64;
+        let end = first
+            .wrapping_add(passed)
+            .wrapping_add(1)
+            .wrapping_shl(shift);
+        end.min(1 << u32::BITS)
+    }
+}
+
+/// The entries of one chain, as a reader sees them.
+///
+/// # Invariants
+///
+/// `next` is null or an entry that was reachable within the read-side critical section `'g`.
+pub(crate) struct Chain<'g, T> {
+    pub(super) next: *mut Entry<T>,
+    link: usize,
+    _readers: PhantomData<&'g Entry<T>>,
+}
+
+impl<'g, T> Iterator for Chain<'g, T> {
+    type Item = &'g T;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<&'g T> {
+        // SAFETY: By the type invariants the entry was reachable in this critical section, so it is
+        // not freed before the end of `'g`; shared references to it are all there are.
+        let entry: &'g Entry<T> = unsafe { self.next.as_ref() }?;
+        // Acquire as in `Buckets::chain()`. INVARIANT: The link of an unlinked entry is left alone, so what
+        // it leads to was reachable when this reader was already in its section.
+        self.next = entry.next[self.link & 1].load(Ordering::Acquire);
+        Some(&entry.item)
+    }
+}
