@@ -4,8 +4,10 @@
 //!
 //! - [`loomed`]: loom runs small cases in every order that their threads, and what a CPU may show of
 //!   other CPUs' stores, allow.
+//! - [`hosted`]: one thread, many random operations, and a plain map that must say the same.
 
 #![cfg(test)]
 #![allow(dead_code)]
 
+mod hosted;
 mod loomed;

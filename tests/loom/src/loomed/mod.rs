@@ -11,4 +11,5 @@ mod platform;
 mod rcu;
 
 mod models;
+mod servers;
 mod world;

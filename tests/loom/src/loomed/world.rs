@@ -139,6 +139,19 @@ impl World {
         writer.remove(thing)
     }
 
+    /// As the collector: removes `key` if it still has this value under the lock.
+    pub(super) fn collect(&self, key: u32, value: usize) -> bool {
+        let mut collected = false;
+        self.list.visit(0, |thing, rcu| {
+            if thing.key() == key && thing.value() == value {
+                let mut writer = self.list.lock(|hash| thing.hash(hash), rcu);
+                collected = thing.value() == value && writer.remove(thing);
+            }
+            true
+        });
+        collected
+    }
+
     /// Finds `key` under the lock, and removes it.
     pub(super) fn take(&self, key: u32) -> bool {
         let section = read_lock();

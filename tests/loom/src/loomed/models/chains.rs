@@ -102,3 +102,31 @@ fn two_removals_of_neighbours() {
         world.drop();
     });
 }
+
+#[test]
+fn collect_and_replace() {
+    explore(|| {
+        let world = World::new(TOGETHER, &[1, 2]);
+        let other = spawn(1, move || world.collect(1, 10));
+        let new = world.put(1, 11);
+        let collected = other.join().unwrap();
+        assert_eq!(new, collected, "what is in use again is not collected");
+        world.is(&[(1, 11), (2, 20)]);
+        world.drop();
+    });
+}
+
+#[test]
+fn collect_and_evict_and_insert() {
+    explore(|| {
+        let world = World::new(TOGETHER, &[1]);
+        let collector = spawn(1, move || world.collect(1, 10));
+        let other = spawn(2, move || world.put(2, 20));
+        let evicted = world.forget(1);
+        let collected = collector.join().unwrap();
+        assert!(other.join().unwrap());
+        assert!(evicted != collected, "one of us removes it");
+        world.is(&[(2, 20)]);
+        world.drop();
+    });
+}

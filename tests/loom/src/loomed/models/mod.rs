@@ -6,3 +6,4 @@
 mod chains;
 mod rebuild;
 mod reclaim;
+mod servers;

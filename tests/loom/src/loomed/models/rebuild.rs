@@ -260,3 +260,31 @@ fn two_who_rebuild() {
         world.drop();
     });
 }
+
+#[test]
+fn rebuild_and_collect() {
+    explore(|| {
+        let world = World::new(TOGETHER, &[1, 2]);
+        let other = spawn(1, move || world.rebuild(1, Some(LAST)));
+        assert!(world.collect(1, 10));
+        world.list().reclaim();
+        other.join().unwrap();
+        world.is(&[(2, 20)]);
+        world.drop();
+    });
+}
+
+#[test]
+fn rebuild_and_collect_and_replace() {
+    explore(|| {
+        let world = World::new(TOGETHER, &[1]);
+        let builder = spawn(1, move || world.rebuild(1, Some(LAST)));
+        let other = spawn(2, move || world.put(1, 11));
+        let collected = world.collect(1, 10);
+        world.list().reclaim();
+        builder.join().unwrap();
+        assert_eq!(other.join().unwrap(), collected);
+        world.is(&[(1, 11)]);
+        world.drop();
+    });
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What `rcu/platform.rs` gives the table in the kernel, for one thread, which watches over the rules: no
+//! lock twice, link 0 before link 1, no grace period within a section, and memory that can be short.
+
+use super::buckets::Entry;
+use std::{cell::RefCell, marker::PhantomData};
+
+pub(super) use std::{
+    boxed::Box as KBox,
+    cell::Cell,
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+};
+
+pub(super) type EntryBox<T> = Box<Entry<T>>;
+pub(super) type Heads<T> = Vec<AtomicPtr<Entry<T>>>;
+
+/// Memory allocation failed.
+#[derive(Debug)]
+pub(super) struct AllocError;
+
+thread_local! {
+    static SECTIONS: Cell<usize> = const { Cell::new(0) };
+    static GRACE_PERIODS: Cell<usize> = const { Cell::new(0) };
+    /// How many allocations succeed from now on.
+    static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };
+    /// Link and number of each lock that is held, with the array that it belongs to.
+    static HELD: RefCell<Vec<(usize, usize, *const ()) >> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lets the next `number` allocations succeed, and no other before `run` is over.
+pub(super) fn with_memory_for<R>(number: usize, run: impl FnOnce() -> R) -> R {
+    MEMORY.set(number);
+    let result = run();
+    MEMORY.set(usize::MAX);
+    result
+}
+
+/// How many grace periods there were.
+pub(super) fn grace_periods() -> usize {
+    GRACE_PERIODS.get()
+}
+
+fn take_memory() -> Result<(), AllocError> {
+    let left = MEMORY.get().checked_sub(1).ok_or(AllocError)?;
+    MEMORY.set(left);
+    Ok(())
+}
+
+pub(super) fn allocate<T>(object: T) -> Result<KBox<T>, AllocError> {
+    take_memory()?;
+    Ok(Box::new(object))
+}
+
+pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
+    take_memory()?;
+    let heads = (0..number).map(|_| AtomicPtr::new(std::ptr::null_mut()));
+    Ok(heads.collect())
+}
+
+pub(super) fn breathe() {
+    assert_eq!(SECTIONS.get(), 0, "sleeps in a section");
+}
+
+const LOCKS: usize = 2;
+
+pub(super) struct Locks {
+    link: usize,
+    identity: Box<u8>,
+}
+
+impl Locks {
+    pub(super) fn new(link: usize) -> Result<Self, AllocError> {
+        take_memory()?;
+        let identity = Box::new(0);
+        Ok(Self { link, identity })
+    }
+
+    pub(super) fn lock(&self, number: usize) -> Held<'_> {
+        let array: *const u8 = &*self.identity;
+        let lock = (self.link, number % LOCKS, array.cast());
+        HELD.with_borrow_mut(|held| {
+            let last = held.last().map(|last| last.0);
+            assert!(last.is_none_or(|last| last < self.link), "lock order");
+            held.push(lock);
+        });
+        assert_ne!(SECTIONS.get(), 0, "locks outside of a section");
+        Held(lock, PhantomData)
+    }
+}
+
+pub(super) struct Held<'a>((usize, usize, *const ()), PhantomData<&'a ()>);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        HELD.with_borrow_mut(|held| held.retain(|lock| *lock != self.0));
+    }
+}
+
+/// A read-side section.
+pub(super) struct Section(PhantomData<*mut ()>);
+
+pub(super) fn read_lock() -> Section {
+    SECTIONS.set(SECTIONS.get() + 1);
+    Section(PhantomData)
+}
+
+impl Drop for Section {
+    fn drop(&mut self) {
+        SECTIONS.set(SECTIONS.get() - 1);
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct ReadSide<'g>(PhantomData<(&'g (), *mut ())>);
+
+impl<'g> ReadSide<'g> {
+    pub(super) fn of(_section: &'g Section) -> Self {
+        Self(PhantomData)
+    }
+}
+
+pub(super) fn synchronize() {
+    assert_eq!(SECTIONS.get(), 0, "a section waits for itself");
+    GRACE_PERIODS.set(GRACE_PERIODS.get() + 1);
+}
