@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef LBLC_DIRECT_H
+#define LBLC_DIRECT_H
+
+#include <linux/prandom.h>
+#include <net/ip_vs.h>
+
+/* C's lblc and ours, each bound to a service of its own. */
+enum side { C, OURS, SIDES };
+
+/* What is meant to differ (BEHAVIOUR.md, section 2), as far as an answer of schedule() tells. */
+enum row {
+	ICMP,		/* a: the key of an inverse header */
+	THRESHOLD,	/* b: a server above its upper threshold */
+	FLAG_1,		/* c: all connections count */
+	EXPIRY,		/* d: an entry that was idle for too long */
+	WIDE,		/* i: numbers that C's int cannot hold */
+	ROWS
+};
+
+#define ALL_ROWS	(BIT(ROWS) - 1)
+#define KEYS		6000	/* C's table begins to forget at 16384 */
+#define CLIENTS		100	/* the numbers after those of the keys: sources of ICMP errors' packets */
+#define SERVERS		16	/* a server's number is the end of its address: 1 to 15 */
+
+/* What a side remembers of a key. */
+struct memory {
+	int server;		/* 0: nothing */
+	unsigned long last_use;
+};
+
+/* What schedule() is asked. */
+struct call {
+	u32 key;		/* where a client's packet goes, or an inverse header's comes from */
+	u32 other;		/* an inverse header's destination, or 0 */
+	unsigned long now;
+};
+
+struct trace {
+	u32 seed;
+	struct rnd_state random;
+	unsigned long stimuli;	/* of which rows of the above the trace makes use */
+	u16 af;
+	struct ip_vs_service *svc[SIDES];
+	struct ip_vs_dest *server[SIDES][SERVERS];	/* null: not listed */
+	u32 order[SERVERS], listed;			/* their numbers in the list's order */
+	struct memory memory[SIDES][KEYS + CLIENTS];
+	u64 calls, none, moves, differences, parted, row[ROWS];
+	char objection[1024];
+};
+
+/* model.c */
+int predict(const struct trace *trace, enum side side, unsigned long rows, const struct call *call);
+void learn(struct trace *trace, enum side side, unsigned long rows, const struct call *call, int server);
+
+/* trace.c */
+int trace_run(struct trace *trace, u32 calls);
+
+#endif

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A command is a line written to /proc/lblc_direct; it has been done, or has failed, when the write
+ * returns. Reading gives what was counted since `begin`, and then, if a `run` failed with EINVAL, the
+ * answer that was not what it must be.
+ *
+ *   begin SEED STIMULI     a new trace; both tables are empty
+ *   empty                  both tables are empty again
+ *   run CALLS              so many calls of each side
+ *
+ * STIMULI is a mask of the rows in enum row that the trace makes use of. The services are those for the
+ * firewall marks 1 (C) and 2 (ours) in the network namespace of who gives commands, who changes no service
+ * meanwhile.
+ */
+
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
+#include <linux/vmalloc.h>
+#include "../common.h"
+#include "lblc_direct.h"
+
+static DEFINE_MUTEX(lock);
+static struct trace *trace;
+
+static int run(u32 calls)
+{
+	enum side side;
+
+	trace->objection[0] = 0;
+	for (side = C; side < SIDES; side++) {
+		trace->svc[side] = lblc_find_service(1 + side);
+		if (!trace->svc[side] || !rcu_access_pointer(trace->svc[side]->scheduler))
+			return -ENOENT;
+	}
+	trace->af = trace->svc[C]->af;
+	return trace_run(trace, calls);
+}
+
+static int command(const char *line)
+{
+	unsigned long stimuli;
+	u32 number;
+
+	if (sscanf(line, "begin %u %lu", &number, &stimuli) == 2) {
+		memset(trace, 0, sizeof(*trace));
+		trace->seed = number;
+		trace->stimuli = stimuli;
+		prandom_seed_state(&trace->random, number);
+		return 0;
+	}
+	if (sysfs_streq(line, "empty")) {
+		memset(trace->memory, 0, sizeof(trace->memory));
+		return 0;
+	}
+	if (sscanf(line, "run %u", &number) == 1)
+		return run(number);
+	return -EOPNOTSUPP;
+}
+
+static ssize_t direct_write(struct file *file, const char __user *from, size_t size, loff_t *at)
+{
+	char line[80] = "";
+	int error;
+
+	if (size >= sizeof(line) || copy_from_user(line, from, size))
+		return -EFAULT;
+	mutex_lock(&lock);
+	error = command(line);
+	mutex_unlock(&lock);
+	return error ?: size;
+}
+
+static int direct_show(struct seq_file *out, void *unused)
+{
+	static const char *const rows[ROWS] = { "icmp", "threshold", "flag_1", "expiry", "wide" };
+	enum row row;
+
+	mutex_lock(&lock);
+	seq_printf(out, "calls %llu none %llu moves %llu differences %llu parted %llu", trace->calls,
+		   trace->none, trace->moves, trace->differences, trace->parted);
+	for (row = 0; row < ROWS; row++)
+		seq_printf(out, " %s %llu", rows[row], trace->row[row]);
+	seq_printf(out, "\n%s", trace->objection);
+	mutex_unlock(&lock);
+	return 0;
+}
+
+static int direct_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, direct_show, NULL);
+}
+
+static const struct proc_ops direct_ops = {
+	.proc_open = direct_open,
+	.proc_read = seq_read,
+	.proc_lseek = seq_lseek,
+	.proc_write = direct_write,
+	.proc_release = single_release,
+};
+
+static int __init direct_init(void)
+{
+	trace = vzalloc(sizeof(*trace));
+	if (!trace)
+		return -ENOMEM;
+	if (proc_create("lblc_direct", 0600, NULL, &direct_ops))
+		return 0;
+	vfree(trace);
+	return -ENOMEM;
+}
+
+static void __exit direct_exit(void)
+{
+	remove_proc_entry("lblc_direct", NULL);
+	vfree(trace);
+}
+
+module_init(direct_init);
+module_exit(direct_exit);
+MODULE_LICENSE("GPL");
+MODULE_DESCRIPTION("compares the lblc schedulers of IPVS call by call");
