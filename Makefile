@@ -15,6 +15,7 @@ help: ## what can be made
 	@echo
 	@echo '  KERNEL=stock|next|rt|um|kasan|debug|RELEASE  which kernels (make test, make shell)'
 	@echo '  CASE=name                     which cases (make test)'
+	@echo '  FULL=1                        longer random traces (make test)'
 	@echo '  CELLS=regex QUICK=1           which cells (make bench, make bench-icount)'
 
 modules: ## the module for the kernel tree KDIR (default: the running kernel's)

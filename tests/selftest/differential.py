@@ -1,149 +1,87 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""One random trace, replayed step by step on -s lblc and -s lblc_rs: every choice must be the same.
-
-A step opens a connection to one of 400 addresses (once for each service, in turn), closes one, or
-changes a weight, removes a server or returns one, on both. SEED=n replays a trace, DECISIONS=n sets
-its length. Nothing here depends on the clock: no connection times out during a trace, all source
-ports are different, and a step begins when both services have counted the last one.
-"""
+"""Random traces of connections on -s lblc and -s lblc_rs at once: every choice must be the same, but for
+those that docs/differences.md lists. See traces.py. SEED=n replays a trace, DECISIONS=n sets its length."""
 
 import os
-import random
-import socket
-import struct
 import time
 
-from harness import SLOW, main, run, wait_until
-from lab import Connection, Lab, inside, key
+from harness import main, run
+from lab import Lab, inside
+from traces import Difference, Trace
 
-PORTS, MARKS = (80, 81), ("-f 1", "-f 2")
-HEADERS = ("FWM  00000001", "FWM  00000002")
-KEYS = 400
-HELD = 60
+SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
+DECISIONS = int(os.environ.get("DECISIONS", 2000))
 
 lab = Lab(servers=6)
 
 
-class Difference(Exception):
-    """The two services chose differently."""
-
-
-class Trace:
-    """The state of one trace; `self.random` decides everything."""
-
-    def __init__(self, seed, schedulers):
-        self.random = random.Random(seed)
-        self.weights = {name: self.random.randint(0, 20) for name in lab.names}
-        self.away = set()
-        self.open = []
-        self.port = 2000
-        self.moves = self.decisions = 0
-        self.home = {}
-        for service, scheduler in zip(MARKS, schedulers):
-            lab.service(scheduler, dict(self.weights), service=service)
-
-    def both(self, action, name, weight=None):
-        lab.ipvs(*(lab.server(action, name, weight, service) for service in MARKS))
-
-    def settled(self):
-        one, two = map(lab.counters, HEADERS)
-        return one == two
-
-    def connect(self, number):
-        """The choices of both services for a new connection to key `number`."""
-        pair = []
-        self.port += 1
-        for port in PORTS:
-            with inside("client"):
-                sock = socket.socket()
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind(("10.0.1.2", self.port))
-            try:
-                if all(self.weights[name] == 0 or name in self.away for name in self.weights):
-                    sock.settimeout(0.05)  # nobody can answer
-                else:
-                    sock.settimeout(5 * SLOW)
-                sock.connect((key(number), port))
-                server = sock.recv(16).decode().strip()
-            except OSError:
-                server = None
-            pair.append(Connection(sock, server))
-        return pair
-
-    def step(self):
-        what = self.random.random()
-        if what < 0.72 or not self.open:
-            # A few addresses are asked for often, most of them rarely.
-            number = min(int(self.random.paretovariate(0.6)), KEYS)
-            pair = self.connect(number)
-            choices = [connection.server for connection in pair]
-            self.decisions += 1
-            if choices[0] != choices[1]:
-                raise Difference(f"decision {self.decisions}, key {number}: {choices[0]} and "
-                                 f"{choices[1]}; {[*map(lab.counters, HEADERS)]}")
-            self.moves += self.home.get(number, choices[0]) != choices[0]
-            self.home[number] = choices[0]
-            self.open.append(pair)
-            if len(self.open) > HELD:
-                self.close(self.random.randrange(len(self.open)))
-        elif what < 0.95:
-            self.close(self.random.randrange(len(self.open)))
-        elif what < 0.98:
-            name = self.random.choice(sorted(set(self.weights) - self.away))
-            self.weights[name] = self.random.choice((0, 1, 2, 5, 10, 20, 1000))
-            self.both("-e", name, self.weights[name])
-        elif len(self.away) < 3 and what < 0.99:
-            name = self.random.choice(sorted(set(self.weights) - self.away))
-            self.away.add(name)
-            self.both("-d", name)
-        elif self.away:
-            name = self.random.choice(sorted(self.away))
-            self.away.remove(name)
-            self.both("-a", name, self.weights[name])
-
-    def close(self, at):
-        pair = self.open.pop(at)
-        if pair[0].server is None or pair[0].server in self.away:
-            # IPVS drops what goes to a removed server: a FIN would come again, whenever it likes.
-            for connection in pair:
-                connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
-                                           struct.pack("ii", 1, 0))
-        for connection in pair:
-            connection.close()
-        wait_until(self.settled, "both services count the same")
-
-
-def replay(wanted, *schedulers):
-    seed = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
-    print(f"# SEED={seed} DECISIONS={wanted}")
-    run("ipvsadm --set 86400 86400 86400")
-    trace = Trace(seed, schedulers)
+def replay(wanted, *traces):
+    """Takes steps of the traces in turn until they have made as many decisions."""
+    print(f"# SEED={SEED} DECISIONS={DECISIONS}")
     try:
-        while trace.decisions < wanted:
-            trace.step()
+        while sum(trace.decisions for trace in traces) < wanted:
+            for trace in traces:
+                trace.step()
     finally:
-        for pair in trace.open:
-            for connection in pair:
-                connection.close()
-    return trace
+        for trace in traces:
+            trace.end()
+
+
+def the_client_schedules_too():
+    """What the client sends to 198.19.0.0/16 is marked on its way out."""
+    with inside("client"):
+        run(["nft", "-f", "-"], input="""
+            table inet own {
+                chain marks {
+                    type route hook output priority mangle;
+                    ip daddr 198.19.0.0/16 th dport 80 meta mark set 1
+                    ip daddr 198.19.0.0/16 th dport 81 meta mark set 2
+                }
+            }""")
 
 
 def every_choice_is_that_of_c():
-    wanted = int(os.environ.get("DECISIONS", 2000))
-    trace = replay(wanted, "lblc", "lblc_rs")
-    print(f"# {trace.decisions} decisions, 0 differences; {len(trace.home)} addresses, "
-          f"{trace.moves} moves")
-    assert trace.moves > wanted / 100, "the trace exercised more than staying"
+    traces = [Trace(lab, SEED, ("lblc", "lblc_rs")),
+              Trace(lab, SEED + 1, ("lblc", "lblc_rs"), where="client")]
+    try:
+        replay(DECISIONS, *traces)
+    finally:
+        with inside("client"):
+            lab.clear()
+    for trace in traces:
+        print(f"# {trace.where}: {trace.decisions} decisions, 0 differences; {trace.moves} moves, "
+              f"{trace.swaps} swaps")
+        assert trace.decisions > DECISIONS / 4
+        assert trace.moves > trace.decisions / 100, "the trace exercised more than staying"
+
+
+def with_thresholds_only_what_is_meant_to_differ_does():
+    trace = Trace(lab, SEED, ("lblc", "lblc_rs"), thresholds=True)
+    replay(max(DECISIONS // 5, 800), trace)
+    print(f"# {trace.decisions} decisions, differences: {trace.explained}; ours had to leave a server above "
+          f"its threshold {trace.must} times")
+    assert trace.explained["threshold"] > 0 and trace.must > 0
 
 
 def another_scheduler_is_told_apart():
     try:
-        replay(200, "lblc", "wlc")
+        replay(200, Trace(lab, SEED, ("lblc", "wlc")))
     except Difference as difference:
         print(f"# {difference}")
     else:
         raise AssertionError("lblc and wlc made the same choices: this comparison sees nothing")
 
 
-main([another_scheduler_is_told_apart, every_choice_is_that_of_c], lab)
+def c_twice_does_not_honour_thresholds():
+    try:
+        replay(2000, Trace(lab, SEED, ("lblc", "lblc"), thresholds=True))
+    except Difference as difference:
+        print(f"# {difference}")
+    else:
+        raise AssertionError("C's module passed for ours")
+
+
+the_client_schedules_too()
+main([another_scheduler_is_told_apart, c_twice_does_not_honour_thresholds, every_choice_is_that_of_c,
+      with_thresholds_only_what_is_meant_to_differ_does], lab)

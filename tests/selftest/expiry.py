@@ -2,13 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0
 """The collector, in virtual time: scripts/vm run --icount. An idle half hour passes in seconds."""
 
+import os
 import time
 
-from harness import Skip, main
+from harness import Skip, main, run
 from lab import Lab, key, sysctl
+from pair import Pair
+from traces import Trace
 
 lab = Lab()
 EXPIRATION = "net/ipv4/vs/lblc_expiration"
+SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
 LIMIT = "net/ipv4/vs/lblc_rs_max_entries"
 MAX = 16384
 D = [key(n) for n in range(8)]
@@ -147,6 +151,40 @@ def a_removed_server_without_entries_is_forgotten():
     sysctl(EXPIRATION, 86400)
 
 
+def calls_with_pauses_differ_from_c_as_said():
+    need_virtual_time()
+    print(f"# SEED={SEED}")
+    pair = Pair(SEED)
+    sysctl(EXPIRATION, 100)
+    for _ in range(2):
+        clock = Clock()
+        # Before the first collection, which would be C's turn to forget. No entry is ever close to 100 s.
+        while time.monotonic() < clock.start + HALF_HOUR - 300:
+            pair.calls(2000)
+            pair.change()
+            time.sleep(30 * pair.random.randint(1, 2))
+        pair.swap()
+    got = pair.counted()
+    print(f"# {got}")
+    assert got["expiry"] > 0 and got["differences"] == got["expiry"] + got["parted"], got
+    sysctl(EXPIRATION, 86400)
+    lab.clear()
+    run("rmmod lblc_direct")
+
+
+def connections_with_pauses_differ_from_c_as_said():
+    need_virtual_time()
+    print(f"# SEED={SEED}")
+    trace = Trace(lab, SEED, ("lblc", "lblc_rs"), pauses=(0, 0, 0, 0, 30))
+    sysctl(EXPIRATION, 100)
+    while trace.decisions < 300:
+        trace.step()
+    trace.end()
+    print(f"# {trace.decisions} decisions, {trace.moves} moves, differences: {trace.explained}")
+    assert trace.explained["expiry"] > 0
+    sysctl(EXPIRATION, 86400)
+
+
 def partial_collection_takes_what_is_over_and_a_third():
     need_virtual_time()
     for scheduler in ("lblc", "lblc_rs"):
@@ -161,4 +199,6 @@ main([entries_expire_at_the_sysctls_time_and_not_before,
       partial_collection_takes_what_is_over_and_a_third,
       the_table_shrinks_when_its_entries_have_expired,
       a_server_that_returns_when_the_core_has_freed_it_has_its_keys_again,
-      a_removed_server_without_entries_is_forgotten], lab)
+      a_removed_server_without_entries_is_forgotten,
+      calls_with_pauses_differ_from_c_as_said,
+      connections_with_pauses_differ_from_c_as_said], lab)
