@@ -6,7 +6,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
-.PHONY: help modules module install man demo test test-red bench bench-icount check shell cache clean distclean
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.* \#\# .*/\1/p' Makefile)
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
@@ -42,6 +42,9 @@ test: ## the gate: host tests, red tests, every case in the kernels um, kasan, s
 
 test-red: ## does what must not pass fail?
 	@KERNEL=red scripts/test
+
+mutants: ## whether the host tests miss a line that is changed (cargo-mutants)
+	@scripts/mutants
 
 bench: ## what a choice costs in ns, C's and ours, in um (table and pictures in build/bench)
 	@scripts/bench time

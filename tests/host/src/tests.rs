@@ -3,7 +3,7 @@
 use super::{
     c_oracle,
     hash::Hash,
-    policy::{choose, idle_time, is_expired, Choice, Collection, Reading},
+    policy::{choose, idle_time, is_expired, table_bits, Choice, Collection, Evictee, Reading},
 };
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -147,6 +147,53 @@ fn the_hash_spreads_what_c_folds() {
         .collect();
     assert!(buckets.len() > 500, "{}", buckets.len());
     assert_ne!(hash.of([1, 2, 0, 0]), hash.of([2, 1, 0, 0]));
+}
+
+#[test]
+fn an_ipv4_address_hashes_as_one_word_and_zeros() {
+    let mut key = 1u64 << 63;
+    let hash = Hash::new(|| {
+        key = key.rotate_left(7) ^ 0x5bd1_e995;
+        key
+    });
+    for word in [0, 1, 7, u32::MAX] {
+        assert_eq!(hash.of_word(word), hash.of([word, 0, 0, 0]));
+    }
+    let words = (0..1000).map(|word| hash.of_word(word));
+    assert_eq!(words.collect::<std::collections::HashSet<_>>().len(), 1000);
+}
+
+#[test]
+fn the_table_grows_and_shrinks_at_its_bounds() {
+    // Empty, or with as few chains as C's, it is as C's.
+    assert_eq!([0, 1, 9, 10].map(|bits| table_bits(bits, 0)), [10; 4]);
+    // 20/9 chains to an entry are enough: for 461 entries 1024, for 922 2048.
+    assert_eq!((table_bits(10, 461), table_bits(10, 462)), (10, 11));
+    assert_eq!((table_bits(11, 922), table_bits(11, 923)), (11, 12));
+    // 64 chains to an entry are not too many, 65 are; what is left has a reserve of two.
+    assert_eq!((table_bits(16, 1024), table_bits(16, 1023)), (16, 13));
+    assert_eq!(
+        (table_bits(20, 1 << 14), table_bits(20, (1 << 14) - 1)),
+        (20, 17)
+    );
+    assert_eq!(table_bits(16, 1), 10);
+    assert_eq!(
+        table_bits(10, 1 << 20),
+        22,
+        "at once as large as it must be"
+    );
+}
+
+#[test]
+fn an_entry_of_a_removed_server_makes_room_first() {
+    let entry = |removed, idle| Evictee { removed, idle };
+    assert!(entry(true, 0) > entry(false, usize::MAX));
+    assert!(entry(true, 2) > entry(true, 1) && entry(false, 2) > entry(false, 1));
+    assert_eq!(
+        Evictee::CHAINS / 64,
+        Evictee::SAMPLE,
+        "a whole sample in a sparse table"
+    );
 }
 
 prop_compose! {
