@@ -130,3 +130,21 @@ fn collect_and_evict_and_insert() {
         world.drop();
     });
 }
+
+#[test]
+fn remove_what_hides_a_new_entry() {
+    explore(|| {
+        let world = World::new(TOGETHER, &[]);
+        let maker = spawn(1, move || assert!(world.put(1, 10) && world.put(2, 20)));
+        let other = spawn(2, move || world.forget(2));
+        assert!(matches!(world.find(1), None | Some(10)));
+        maker.join().unwrap();
+        let removed = other.join().unwrap();
+        world.is(if removed {
+            &[(1, 10)]
+        } else {
+            &[(1, 10), (2, 20)]
+        });
+        world.drop();
+    });
+}
