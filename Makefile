@@ -6,6 +6,8 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
+LBLCTOP = build/lblctop/release/lblctop
+
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.* \#\# .*/\1/p' Makefile)
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
@@ -26,10 +28,15 @@ modules: ## the module for the kernel tree KDIR (default: the running kernel's)
 module: ## the module for Debian's kernel KERNEL, whose tree is fetched and prepared (default: this one)
 	@scripts/kernel module "$(RELEASE)"
 
-install: ## the module that `make module` built, under /lib/modules, and its manual page
+lblctop: ## the program that shows what the module does, lblctop(8)
+	@scripts/make-lblctop
+
+install: ## what `make module` and `make lblctop` built, and the manual pages
 	install -D -m 644 "build/$(RELEASE)/ip_vs_lblc_rs.ko" "/lib/modules/$(RELEASE)/updates/ip_vs_lblc_rs.ko"
 	depmod "$(RELEASE)"
 	install -D -m 644 -t /usr/local/share/man/man4 man/ip_vs_lblc_rs.4
+	[ ! -e $(LBLCTOP) ] || install -D -t /usr/local/sbin $(LBLCTOP)
+	[ ! -e $(LBLCTOP) ] || install -D -m 644 -t /usr/local/share/man/man8 man/lblctop.8
 
 man: ## show the manual page, ip_vs_lblc_rs(4)
 	@scripts/man

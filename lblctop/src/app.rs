@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The program on a terminal: one thread reads the files, this one draws and listens to keys.
+
+use crate::{
+    figures::Ink,
+    model::View,
+    options::Options,
+    screen::{self, Shown},
+    source::{Source, Trouble},
+};
+use ratatui::{
+    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+    DefaultTerminal,
+};
+use signal_hook::{consts, flag};
+use std::{
+    io::{self, IsTerminal},
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver},
+        Arc,
+    },
+    thread,
+    time::Duration,
+};
+
+/// How soon a signal, or what was read, is noticed.
+const GLANCE: Duration = Duration::from_millis(100);
+
+type Read = Result<View, Trouble>;
+
+/// Runs until somebody quits. What cannot be helped is known before the terminal is touched.
+pub(crate) fn run(mut source: Source, options: &Options) -> Result<(), Trouble> {
+    let view = source.read()?.some()?;
+    options.find(&view)?;
+    if !io::stdout().is_terminal() {
+        return Err(Trouble::NoTerminal);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [consts::SIGTERM, consts::SIGHUP, consts::SIGINT] {
+        flag::register(signal, Arc::clone(&stop)).map_err(Trouble::Output)?;
+    }
+    let interval = options.interval();
+    let mut app = App {
+        view,
+        name: options.service(),
+        scroll: 0,
+        by_misses: false,
+        interval,
+        ink: Ink::of_locale(),
+        trouble: None,
+    };
+    let views = read_on(source, interval);
+    let terminal = ratatui::try_init().map_err(Trouble::Output)?;
+    let result = app.show(terminal, &views, &stop);
+    let restored = ratatui::try_restore();
+    result.and(restored).map_err(Trouble::Output)
+}
+
+/// Reads again and again, in a thread of its own: a long table does not keep the keys waiting.
+fn read_on(mut source: Source, interval: Duration) -> Receiver<Read> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    thread::spawn(move || {
+        thread::sleep(interval);
+        while sender.send(source.read()).is_ok() {
+            thread::sleep(interval);
+        }
+    });
+    receiver
+}
+
+/// What is on the screen.
+struct App {
+    view: View,
+    /// The service that was chosen, as its place may change; before that, the first one is shown.
+    name: Option<String>,
+    scroll: usize,
+    by_misses: bool,
+    interval: Duration,
+    ink: Ink,
+    trouble: Option<String>,
+}
+
+impl App {
+    fn show(
+        &mut self,
+        mut terminal: DefaultTerminal,
+        views: &Receiver<Read>,
+        stop: &AtomicBool,
+    ) -> io::Result<()> {
+        while !stop.load(Ordering::Relaxed) {
+            terminal.draw(|frame| screen::draw(&self.shown(), frame.buffer_mut()))?;
+            // Sleeps until there is something new to draw.
+            loop {
+                let mut changed = false;
+                while let Ok(read) = views.try_recv() {
+                    self.take(read);
+                    changed = true;
+                }
+                if changed || stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                if event::poll(GLANCE)? {
+                    if let Event::Key(key) = event::read()? {
+                        if self.press(key) {
+                            return Ok(());
+                        }
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn shown(&self) -> Shown<'_> {
+        let order = if self.by_misses {
+            ", most misses first"
+        } else {
+            ""
+        };
+        Shown {
+            view: &self.view,
+            chosen: self.place(),
+            scroll: self.scroll,
+            ink: self.ink,
+            note: format!("every {} s{order}", self.interval.as_secs_f32()),
+            trouble: self.trouble.clone(),
+            keys: true,
+        }
+    }
+
+    /// Takes what was read. When that failed, what was there before stays, with the reason below it.
+    fn take(&mut self, read: Read) {
+        self.trouble = None;
+        match read {
+            Ok(view) => self.view = view,
+            Err(trouble) => self.trouble = Some(trouble.to_string()),
+        }
+        self.sort();
+    }
+
+    fn sort(&mut self) {
+        if self.by_misses {
+            self.view.sort_by_misses();
+        } else {
+            self.view.sort_by_calls();
+        }
+    }
+
+    /// Where the chosen service is now; the first one takes the place of one that has gone.
+    fn place(&self) -> usize {
+        let mut services = self.view.services.iter();
+        let chosen = self
+            .name
+            .as_ref()
+            .and_then(|name| services.position(|it| it.name == *name));
+        chosen.unwrap_or(0)
+    }
+
+    /// Does what a key says; returns whether that is to quit.
+    fn press(&mut self, key: KeyEvent) -> bool {
+        if key.kind == KeyEventKind::Release {
+            return false;
+        }
+        let place = self.place();
+        let last = self.view.services.len().saturating_sub(1);
+        match key.code {
+            KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                return true
+            }
+            KeyCode::Char('q') | KeyCode::Esc => return true,
+            KeyCode::Up | KeyCode::Char('k') => self.choose(place.saturating_sub(1)),
+            KeyCode::Down | KeyCode::Char('j') => self.choose((place + 1).min(last)),
+            KeyCode::Home | KeyCode::Char('g') => self.choose(0),
+            KeyCode::End | KeyCode::Char('G') => self.choose(last),
+            KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(5),
+            KeyCode::PageDown => {
+                let servers = self
+                    .view
+                    .services
+                    .get(place)
+                    .map_or(0, |it| it.servers.len());
+                self.scroll = (self.scroll + 5).min(servers.saturating_sub(1));
+            }
+            KeyCode::Char('o') => {
+                self.by_misses = !self.by_misses;
+                self.sort();
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn choose(&mut self, place: usize) {
+        if let Some(service) = self.view.services.get(place) {
+            self.name = Some(service.name.clone());
+            self.scroll = 0;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! lblctop(8): is the locality of `ip_vs_lblc_rs` working, and if not, why not?
+
+#![forbid(unsafe_code)]
+
+mod app;
+mod counters;
+mod detail;
+mod figures;
+mod ipvs;
+mod json;
+mod list;
+mod misses;
+mod model;
+mod options;
+mod prometheus;
+mod screen;
+mod source;
+mod table;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use options::{Options, Output};
+use source::{Source, Trouble};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    thread,
+};
+
+fn main() -> ExitCode {
+    let options = match options::parse() {
+        Ok(options) => options,
+        Err(code) => return code,
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            // Nobody may be listening.
+            let _ = writeln!(io::stderr(), "lblctop: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Trouble> {
+    let mut source = Source::new("/proc/net");
+    match options.output() {
+        Output::Screen => app::run(source, options),
+        Output::Once => {
+            source.read()?.some()?;
+            thread::sleep(options.interval());
+            let view = source.read()?.some()?;
+            let chosen = options.find(&view)?;
+            print(&screen::plain(&view, chosen))
+        }
+        Output::Json => print(&json::text(&source.read()?)),
+        Output::Prometheus => print(&prometheus::text(&source.read()?)),
+    }
+}
+
+/// Prints to stdout; that the reader has gone is none of our troubles.
+fn print(text: &str) -> Result<(), Trouble> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Trouble::Output(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the screen shows, at any size: the services, then of the chosen one the verdict, its decisions
+//! and its servers.
+
+use crate::{
+    detail::Detail,
+    figures::{percent, rate, Ink},
+    list::list,
+    model::{Service, View},
+    verdict::{self, Level},
+};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Color, Modifier, Style},
+    text::{Line, Span},
+};
+use std::io::IsTerminal;
+
+const KEYS: &str = " q quit   up/down service   o order   PgUp/PgDn servers";
+
+/// What is shown of a view.
+pub(crate) struct Shown<'a> {
+    pub(crate) view: &'a View,
+    /// The place of the service that was chosen.
+    pub(crate) chosen: usize,
+    /// How many servers are scrolled away.
+    pub(crate) scroll: usize,
+    pub(crate) ink: Ink,
+    /// At the end of the first line.
+    pub(crate) note: String,
+    /// What went wrong.
+    pub(crate) trouble: Option<String>,
+    /// Whether somebody can press keys.
+    pub(crate) keys: bool,
+}
+
+/// The screen as plain text: as large as the terminal, or 80x24 without one.
+pub(crate) fn plain(view: &View, chosen: usize) -> String {
+    let terminal = std::io::stdout().is_terminal();
+    let size = terminal.then(|| ratatui::crossterm::terminal::size().ok());
+    let (width, height) = size.flatten().unwrap_or((80, 24));
+    // One line is left for the prompt.
+    let mut buffer = Buffer::empty(Rect::new(0, 0, width.max(20), height.max(12) - 1));
+    draw(
+        &Shown {
+            view,
+            chosen,
+            scroll: 0,
+            ink: Ink::of_locale(),
+            note: String::new(),
+            trouble: None,
+            keys: false,
+        },
+        &mut buffer,
+    );
+    text(&buffer)
+}
+
+/// A buffer as lines, without what is empty at their ends.
+pub(crate) fn text(buffer: &Buffer) -> String {
+    let width = usize::from(buffer.area.width).max(1);
+    let lines = buffer.content.chunks(width).map(|cells| {
+        let line: String = cells.iter().map(|cell| cell.symbol()).collect();
+        line.trim_end().to_owned() + "\n"
+    });
+    let text: String = lines.collect();
+    text.trim_end().to_owned() + "\n"
+}
+
+pub(crate) fn draw(shown: &Shown<'_>, buffer: &mut Buffer) {
+    let (width, height) = (buffer.area.width, usize::from(buffer.area.height));
+    let mut page = vec![title(shown)];
+    let last = match &shown.trouble {
+        Some(trouble) => Some(Line::styled(format!(" {trouble}"), bold(Color::Red))),
+        None => shown.keys.then(|| Line::styled(KEYS, dim())),
+    };
+    let free = height.saturating_sub(2 + usize::from(last.is_some()));
+    let services = &shown.view.services;
+    if let Some(chosen) = services.get(shown.chosen) {
+        let detail = Detail::of(shown, chosen, width);
+        let wanted = free.saturating_sub(detail.height());
+        let rows = services.len().min(wanted.max(free / 5).max(1));
+        page.extend(list(shown, width, rows));
+        page.extend(detail.lines(free.saturating_sub(rows), shown));
+    } else if shown.trouble.is_none() {
+        page.push(Line::raw(""));
+        page.push(Line::raw(" No service uses the scheduler."));
+    }
+    page.truncate(height.saturating_sub(usize::from(last.is_some())));
+    if let Some(last) = last {
+        page.resize(height.saturating_sub(1), Line::raw(""));
+        page.push(last);
+    }
+    for (y, line) in (buffer.area.y..buffer.area.bottom()).zip(&page) {
+        buffer.set_line(buffer.area.x, y, line, width);
+        buffer.set_style(Rect::new(buffer.area.x, y, width, 1), line.style);
+    }
+}
+
+pub(crate) fn bold(color: Color) -> Style {
+    Style::new().fg(color).add_modifier(Modifier::BOLD)
+}
+
+pub(crate) fn dim() -> Style {
+    Style::new().add_modifier(Modifier::DIM)
+}
+
+pub(crate) fn heading(text: String) -> Line<'static> {
+    Line::styled(text, Style::new().add_modifier(Modifier::REVERSED))
+}
+
+pub(crate) fn color(level: Level) -> Color {
+    match level {
+        Level::Unknown => Color::Reset,
+        Level::Good => Color::Green,
+        Level::Fair => Color::Yellow,
+        Level::Bad => Color::Red,
+    }
+}
+
+/// All services in a line.
+fn title(shown: &Shown<'_>) -> Line<'static> {
+    let view = shown.view;
+    let all = |it: fn(&Service) -> u64| view.services.iter().map(it).fold(0, u64::saturating_add);
+    let recent = all(|it| it.recent.as_ref().map_or(0, |it| it.calls()));
+    let hits = all(|it| it.recent.as_ref().map_or(0, |it| it.get("hits")));
+    let services = match view.services.len() {
+        1 => "1 service".into(),
+        number => format!("{number} services"),
+    };
+    let mut text = format!(" lblctop  {services}");
+    if view.elapsed.is_some() {
+        text += &format!(", {} connections/s", rate(view.rate(recent)));
+    }
+    if recent > 0 {
+        text += &format!(", {} hits", percent(Some(hits as f64 / recent as f64)));
+    }
+    let mut spans = vec![Span::styled(
+        text,
+        Style::new().add_modifier(Modifier::BOLD),
+    )];
+    let bad = |it: &&Service| verdict::of(it).level == Level::Bad;
+    match view.services.iter().filter(bad).count() {
+        0 => {}
+        bad => spans.push(Span::styled(
+            format!(", {bad} in trouble"),
+            bold(Color::Red),
+        )),
+    }
+    spans.push(Span::styled(format!("  {}", shown.note), dim()));
+    Line::from(spans)
+}
+
+/// A text that is at most so long.
+pub(crate) fn fit(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.into();
+    }
+    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    short.push('~');
+    short
+}

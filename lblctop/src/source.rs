@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reads the files, one after the other, and what can go wrong with that.
+
+use crate::{
+    counters::{self, Counters},
+    ipvs,
+    model::{self, View},
+    table::{self, Table},
+};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, BufRead, BufReader, ErrorKind},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+const TABLE: &str = "ip_vs_lblc_rs";
+const STATS: &str = "ip_vs_lblc_rs_stats";
+
+/// Reading the table may take one part in so many of our time.
+const SHARE: u32 = 10;
+
+/// What cannot be helped here.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    NotLoaded,
+    NotAllowed,
+    Unreadable(PathBuf, io::Error),
+    /// And what uses other schedulers.
+    NoServices(Option<String>),
+    NoSuchService(String),
+    NoTerminal,
+    Output(io::Error),
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLoaded => write!(
+                f,
+                "the module is not loaded, or not in this network namespace: modprobe ip_vs_lblc_rs"
+            ),
+            Self::NotAllowed => write!(f, "only root may read /proc/net/{TABLE}"),
+            Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::NoServices(None) => write!(
+                f,
+                "there are no services in this network namespace: ipvsadm -A ... -s lblc_rs"
+            ),
+            Self::NoServices(Some(other)) => write!(
+                f,
+                "no service here uses the scheduler ({other}): ipvsadm -E ... -s lblc_rs"
+            ),
+            Self::NoSuchService(name) => write!(f, "no service here is called \"{name}\""),
+            Self::NoTerminal => write!(
+                f,
+                "this is not a terminal: try --once, --json or --prometheus"
+            ),
+            Self::Output(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// Gives `each` the whole lines of a file that are text: one without an end was cut off.
+pub(crate) fn lines(mut file: impl BufRead, mut each: impl FnMut(&str)) -> io::Result<()> {
+    let mut line = Vec::new();
+    while file.read_until(b'\n', &mut line)? > 0 {
+        if let Some(text) = line.strip_suffix(b"\n") {
+            if let Ok(text) = std::str::from_utf8(text) {
+                each(text);
+            }
+        }
+        line.clear();
+    }
+    Ok(())
+}
+
+/// The files, and what they said before.
+pub(crate) struct Source {
+    proc_net: PathBuf,
+    counted: Option<(Instant, Vec<(String, Counters)>)>,
+    tables: Vec<(String, Table)>,
+    /// When the table was read, and when it may be again.
+    read_at: Option<(Instant, Instant)>,
+}
+
+impl Source {
+    pub(crate) fn new(proc_net: impl Into<PathBuf>) -> Self {
+        Self {
+            proc_net: proc_net.into(),
+            counted: None,
+            tables: Vec::new(),
+            read_at: None,
+        }
+    }
+
+    /// What there is to see now, and what has changed since the last time.
+    pub(crate) fn read(&mut self) -> Result<View, Trouble> {
+        let (now, counted) = (Instant::now(), self.parse(STATS, counters::parse)?);
+        let counted = model::numbered(counted);
+        let known = |(name, _): &(String, Counters)| self.tables.iter().any(|(it, _)| it == name);
+        let due = self.read_at.is_none_or(|(_, again)| now >= again);
+        // A new service is not left without its table.
+        if due || !counted.iter().all(known) {
+            self.tables = model::numbered(self.parse(TABLE, table::parse)?);
+            let (took, end) = (now.elapsed(), Instant::now());
+            self.read_at = Some((end, end + pause(took)));
+        }
+        let virtuals = self.parse("ip_vs", ipvs::parse)?;
+        let before = self.counted.replace((now, counted.clone()));
+        let mut view = model::join(counted, &self.tables, virtuals);
+        if let Some((then, before)) = before {
+            view.compare(now - then, &before);
+        }
+        view.table_age = self.read_at.map_or(Duration::ZERO, |(at, _)| at.elapsed());
+        Ok(view)
+    }
+
+    fn parse<T>(
+        &self,
+        name: &str,
+        parse: impl FnOnce(BufReader<File>) -> io::Result<T>,
+    ) -> Result<T, Trouble> {
+        let path = self.proc_net.join(name);
+        let open = || parse(BufReader::with_capacity(1 << 16, File::open(&path)?));
+        open().map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Trouble::NotLoaded,
+            ErrorKind::PermissionDenied => Trouble::NotAllowed,
+            _ => Trouble::Unreadable(path, error),
+        })
+    }
+}
+
+/// For how long a table is left alone that took so long to read.
+pub(crate) fn pause(took: Duration) -> Duration {
+    // What takes no time needs no pause.
+    if took < Duration::from_millis(20) {
+        return Duration::ZERO;
+    }
+    took * (SHARE - 1)
+}
