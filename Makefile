@@ -9,11 +9,12 @@ MO ?= $(CURDIR)/build/host
 LBLCTOP = build/lblctop/release/lblctop
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.* \#\# .*/\1/p' Makefile)
+.PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json cache clean distclean
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
 help: ## what can be made
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z.-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 	@echo
 	@echo '  KERNEL=stock|next|rt|um|kasan|debug|RELEASE  which kernels (make test, make shell)'
 	@echo '  CASE=name                     which cases (make test)'
@@ -64,6 +65,9 @@ check: ## rustfmt, clippy, shellcheck and the host tests
 
 shell: ## a shell in a guest with the module
 	@scripts/vm shell $(if $(KERNEL),--kernel $(KERNEL))
+
+rust-project.json: ## for editors: rust-analyzer knows the kernel crate and ours
+	@scripts/rust-project
 
 cache: ## show what is cached, and where
 	@scripts/cache show
