@@ -31,8 +31,8 @@ step() {
 	done &
 	step_reporter=$!
 	exec {step_never}<&-
-	# In the foreground, so that Ctrl-C ends it.
-	"$@" >"$step_log" 2>&1 || step_status=$?
+	# In the foreground, so that Ctrl-C ends it; in a subshell, so that its die() is heard of here.
+	("$@") >"$step_log" 2>&1 || step_status=$?
 	kill "$step_reporter"
 	wait "$step_reporter" 2>/dev/null || true
 	if [[ $step_status != 0 ]]; then
