@@ -10,6 +10,7 @@ LBLCTOP = build/lblctop/release/lblctop
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.* \#\# .*/\1/p' Makefile)
 .PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json cache clean distclean
+.PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json patch cache clean distclean
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
@@ -68,6 +69,9 @@ shell: ## a shell in a guest with the module
 
 rust-project.json: ## for editors: rust-analyzer knows the kernel crate and ours
 	@scripts/rust-project
+
+patch: ## patches that put it into a kernel tree, in build/patch
+	@scripts/make-patch
 
 cache: ## show what is cached, and where
 	@scripts/cache show

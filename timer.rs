@@ -60,7 +60,8 @@ impl Timer {
             inner <- Opaque::ffi_init(move |slot| {
                 // SAFETY: `slot` is memory for a timer, `name` and `key` are static.
                 unsafe {
-                    bindings::timer_init_key(slot, Some(handler), 0, name.as_char_ptr(), key.as_ptr())
+                    let name = name.as_char_ptr();
+                    bindings::timer_init_key(slot, Some(handler), 0, name, key.as_ptr());
                 }
             }),
         })

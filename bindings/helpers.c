@@ -14,7 +14,10 @@
 
 #include "helpers.h"
 
+/* Inside a kernel tree there is none: the module's version is the kernel's. */
+#ifdef LBLC_RS_VERSION
 MODULE_VERSION(LBLC_RS_VERSION);
+#endif
 
 /* A macro over a type that differs with PREEMPT_RT; the kernel crate has no _bh lock. */
 void lblc_rs_spin_lock_bh(spinlock_t *lock)
