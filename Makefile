@@ -11,6 +11,7 @@ LBLCTOP = build/lblctop/release/lblctop
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.* \#\# .*/\1/p' Makefile)
 .PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json cache clean distclean
 .PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json patch cache clean distclean
+.PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json patch matrix cache clean distclean
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
@@ -21,6 +22,7 @@ help: ## what can be made
 	@echo '  CASE=name                     which cases (make test)'
 	@echo '  FULL=1                        longer random traces (make test)'
 	@echo '  CELLS=regex QUICK=1           which cells (make bench, make bench-icount)'
+	@echo '  ROWS=regex                    which kernels (make matrix)'
 
 modules: ## the module for the kernel tree KDIR (default: the running kernel's)
 	@scripts/check-kdir "$(KDIR)"
@@ -72,6 +74,9 @@ rust-project.json: ## for editors: rust-analyzer knows the kernel crate and ours
 
 patch: ## patches that put it into a kernel tree, in build/patch
 	@scripts/make-patch
+
+matrix: ## every kernel there is, and the table in docs/matrix.md (ROWS=regex chooses; an hour)
+	@scripts/matrix
 
 cache: ## show what is cached, and where
 	@scripts/cache show

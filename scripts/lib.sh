@@ -87,7 +87,8 @@ as_root() {
 	${LBLC_EXEC:-} unshare "${flags[@]}" "$@"
 }
 
-ROOT=$CACHE/root-$(key "$TOP/scripts/root.packages" "$TOP/scripts/make-root")
+# `make matrix` has others for kernels of other kinds.
+ROOT=${LBLC_ROOT:-$CACHE/root-$(key "$TOP/scripts/root.packages" "$TOP/scripts/make-root")}
 
 # in_root [FROM:TO]... -- COMMAND...: runs it in the Debian tool root, as root, with the checkout at
 # /work (where it also starts) and each FROM mounted at TO.
