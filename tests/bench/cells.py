@@ -6,6 +6,7 @@ from collections import namedtuple
 KEYS = (1, 16, 256, 1000, 4096, 16384, 24576, 262144, 1048576)
 SERVERS = (1, 4, 16, 64, 1024)
 C_HOLDS = 24576     # entries; more are not remembered
+SEED = 4242
 
 
 class Cell(namedtuple("Cell", "op n d af temp")):
@@ -13,7 +14,12 @@ class Cell(namedtuple("Cell", "op n d af temp")):
     after the other, as hot but each after the last one's answer (lone), or with cold caches."""
 
     def __str__(self):
-        return f"{self.op}-{self.temp}-v{self.af}-n{self.n}-d{self.d}"
+        return "-".join(filter(None, (self.op, self.temp, f"v{self.af}", f"n{self.n}", f"d{self.d}")))
+
+    @property
+    def c_too(self):
+        """Whether C does that at all."""
+        return self.op in ("stretch-collect", "stretch-teardown")
 
     @property
     def c_can(self):
@@ -37,6 +43,18 @@ def core(unit):
     return cells
 
 
+# What one call does not show (whole.py).
+WHOLE = [Cell("bytes", n, 4, 4, "") for n in (14746, 16384, 262144, 1 << 20)] + [
+    Cell(f"stretch-{what}", 1 << 20, 4, 4, "") for what in ("nothing", "collect", "resize", "teardown", "evict")
+    ] + [Cell("udp", 16384, 16, 4, ""), Cell("flood", C_HOLDS, 4, 4, "")]
+STRETCH_RUNS = 3
+UDP_PAIRS = 10
+REGULARS = 1000
+# On two CPUs, so in QEMU.
+RACE = [Cell("race", 16384, 4, 4, "")]
+RACE_RUNS = 9
+RACE_KEYS = 2048    # three times that fits beside those that are there, without another size of the table
+
 # The gate takes these: small ones, and one for each way through schedule().
 QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384)] + [
     Cell("hit", 16384, 4, 6, "hot"), Cell("saturated", 256, 64, 4, "hot"),
@@ -55,6 +73,11 @@ def target(cell, unit):
         return 1.5
     if cell.op == "saturated":
         return {64: 2.5, 1024: 6}.get(cell.d)
-    if cell.op == "adversarial":
-        return 1000
-    return None
+    return {"adversarial": 1000, "udp": 1}.get(cell.op)
+
+
+def limit(cell):
+    """For what whole.py measures of ours: "at least" or "at most", and how much; or None."""
+    if cell.op.startswith("stretch-"):
+        return ("at most", 1000) if cell.op != "stretch-nothing" else None
+    return {"bytes": ("at most", 100), "flood": ("at least", 95), "race": ("at least", 1.6)}.get(cell.op)

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-from cells import Cell, target
+from cells import RACE, WHOLE, Cell, limit, target
 
 UNITS = {"time": "ns", "icount": "instructions"}
 
@@ -43,6 +43,22 @@ def table(rows, unit):
         print(form.format(str(cell), number(row["c"]), number(row["rs"]), number(row["ratio"]),
                           "-" if row["lo"] is None else f"{number(row['lo'])} .. {number(row['hi'])}",
                           number(wanted), verdict(row["ratio"], row["hi"], wanted)).rstrip())
+
+
+def others(rows):
+    """What is not a call of schedule(), each in its own unit."""
+    if rows:
+        print(f"\n{'':34}{'C':>11}{'ours':>11}  unit           demanded of ours")
+    for cell, row in rows:
+        wanted, bad = limit(cell), False
+        if wanted:
+            bad = row["rs"] < wanted[1] if wanted[0] == "at least" else row["rs"] > wanted[1]
+        told = " ".join(map(str, wanted)) if wanted else ""
+        if row["ratio"] is not None:
+            bad = row["ratio"] < target(cell, row["unit"])
+            told = f"C/ours {row['ratio']} ({row['lo']} .. {row['hi']}), at least {target(cell, row['unit'])}"
+        print(f"{str(cell):34}{number(row['c']):>11}{number(row['rs']):>11}  {row['unit']:15}{told}"
+              f"{'  MISSED' if bad else ''}".rstrip())
 
 
 def flatness(rows, unit):
@@ -114,10 +130,12 @@ def pictures(rows, unit, stem):
 
 
 def main(mode, folder):
-    rows = read(f"{folder}/{mode}.jsonl")
+    everything = read(f"{folder}/{mode}.jsonl")
     unit = UNITS[mode]
+    rows = [row for row in everything if row[0] not in WHOLE + RACE]
     table(rows, unit)
     flatness(rows, unit)
+    others([row for row in everything if row[0] in WHOLE + RACE])
     pictures(rows, unit, f"{folder}/{mode}")
 
 

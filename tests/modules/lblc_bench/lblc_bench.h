@@ -46,9 +46,18 @@ void bench_key(const struct bench *bench, void *to, u32 number);
 int bench_measure_init(void);
 void bench_measure_exit(void);
 u64 bench_frequency(void);
+struct ip_vs_dest *bench_choose(struct bench *bench, enum side side, u32 number);
 int bench_fill(struct bench *bench);
 int bench_check(struct bench *bench, u32 from, u32 to);
 int bench_hits(struct bench *bench, u32 samples, u32 batches, u32 batch, u32 warm, enum temp temp);
 int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch);
+
+
+/* extra.c */
+void bench_probe_init(void);
+void bench_probe_start(void);
+void bench_probe_stop(struct bench *bench);
+int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number);
+int bench_flood(struct bench *bench, u32 regulars, u32 number);
 
 #endif

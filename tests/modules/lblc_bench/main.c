@@ -10,8 +10,11 @@
  *   active N                                          give each server N active connections
  *   hits hot|lone|cold SAMPLES BATCHES BATCH WARM     measure over known keys
  *   misses SAMPLES BATCHES BATCH                      measure over new keys
+ *   probe start|stop                                  the longest wait of a softirq in between, in ns
+ *   race C|OURS CPUS N                                N misses on each CPU at once: the ns that it took
+ *   flood REGULARS N                                  N new keys come in between: regular ones that stayed
  *
- * The services are those for the firewall marks 1 (C) and 2 (ours) in the initial network namespace.
+ * The services are those for the firewall marks 1 (C) and 2 (ours) in the network namespace of who gives commands.
  * Who gives commands changes no service meanwhile.
  */
 
@@ -20,7 +23,7 @@
 #include <linux/proc_fs.h>
 #include <linux/seq_file.h>
 #include <linux/string.h>
-#include <net/net_namespace.h>
+#include "../common.h"
 #include "lblc_bench.h"
 
 static DEFINE_MUTEX(lock);
@@ -33,40 +36,23 @@ static struct ip_vs_dest *nothing(struct ip_vs_service *svc, const struct sk_buf
 	return (struct ip_vs_dest *)(unsigned long)READ_ONCE(iph->daddr.ip);
 }
 
-static struct ip_vs_service *find(u32 mark)
-{
-	DECLARE_IP_VS_RHT_WALK_BUCKETS_RCU();
-	struct ip_vs_service *svc, *found = NULL;
-	struct hlist_bl_head *head;
-	struct hlist_bl_node *node;
-
-	rcu_read_lock();
-	ip_vs_rht_walk_buckets_rcu(net_ipvs(&init_net)->svc_table, head) {
-		hlist_bl_for_each_entry_rcu(svc, node, head, s_list)
-			if (svc->fwmark == mark)
-				found = svc;
-	}
-	rcu_read_unlock();
-	return found;
-}
-
 /* Looks the services up: schedulers come and go between two commands. */
 static int bind(void)
 {
 	enum side side;
 
 	for (side = C; side <= OURS; side++) {
-		struct ip_vs_service *svc = find(1 + side);
+		struct ip_vs_service *svc = lblc_find_service(1 + side);
 		struct ip_vs_scheduler *scheduler = svc ? rcu_access_pointer(svc->scheduler) : NULL;
 
 		bench.svc[side] = svc;
 		bench.schedule[side] = scheduler ? scheduler->schedule : NULL;
 	}
 	bench.schedule[NOTHING] = nothing;
-	if (!bench.schedule[OURS])
+	if (!bench.svc[C] && !bench.svc[OURS])
 		return -ENOENT;
-	bench.af = bench.svc[OURS]->af;
-	if (bench.svc[C] && bench.svc[C]->af != bench.af)
+	bench.af = (bench.svc[OURS] ?: bench.svc[C])->af;
+	if (bench.svc[C] && bench.svc[OURS] && bench.svc[C]->af != bench.svc[OURS]->af)
 		return -EINVAL;
 	return 0;
 }
@@ -110,6 +96,18 @@ static int command(const char *line)
 	}
 	if (sscanf(line, "misses %u %u %u", &samples, &batches, &batch) == 3)
 		return bench_misses(&bench, samples, batches, batch);
+	if (sysfs_streq(line, "probe start")) {
+		bench_probe_start();
+		return 0;
+	}
+	if (sysfs_streq(line, "probe stop")) {
+		bench_probe_stop(&bench);
+		return 0;
+	}
+	if (sscanf(line, "race %7s %u %u", word, &batches, &number) == 3)
+		return bench_race(&bench, strcmp(word, "C") ? OURS : C, batches, number);
+	if (sscanf(line, "flood %u %u", &samples, &number) == 2 && samples)
+		return bench_flood(&bench, samples, number);
 	return -EOPNOTSUPP;
 }
 
@@ -122,7 +120,10 @@ static ssize_t bench_write(struct file *file, const char __user *from, size_t si
 		return -EINVAL;
 	mutex_lock(&lock);
 	bench.samples = 0;
-	error = bind() ?: command(line);
+	error = bind();
+	if (error == -ENOENT && strstarts(line, "probe"))
+		error = 0;	/* needs no service */
+	error = error ?: command(line);
 	mutex_unlock(&lock);
 	return error ?: size;
 }
@@ -163,6 +164,7 @@ static int __init bench_init(void)
 	if (error)
 		return error;
 	bench.frequency = bench_frequency();
+	bench_probe_init();
 	if (proc_create("lblc_bench", 0600, NULL, &bench_ops))
 		return 0;
 	bench_measure_exit();
@@ -172,6 +174,7 @@ static int __init bench_init(void)
 static void __exit bench_exit(void)
 {
 	remove_proc_entry("lblc_bench", NULL);
+	bench_probe_stop(&bench);
 	bench_measure_exit();
 }
 

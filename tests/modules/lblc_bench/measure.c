@@ -238,7 +238,8 @@ int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch)
 	return 0;
 }
 
-static struct ip_vs_dest *choose(struct bench *bench, enum side side, u32 number)
+/* The answer of one side for a key; in a read-side section, with bottom halves off. */
+struct ip_vs_dest *bench_choose(struct bench *bench, enum side side, u32 number)
 {
 	struct ip_vs_iphdr iph = {};
 
@@ -256,8 +257,8 @@ int bench_check(struct bench *bench, u32 from, u32 to)
 	for (i = from; i < to && same; i++) {
 		local_bh_disable();
 		rcu_read_lock();
-		two = choose(bench, OURS, i);
-		one = bench->schedule[C] ? choose(bench, C, i) : two;
+		two = bench_choose(bench, bench->schedule[OURS] ? OURS : C, i);
+		one = bench->schedule[C] ? bench_choose(bench, C, i) : two;
 		same = one && two && ip_vs_addr_equal(one->af, &one->addr, &two->addr) &&
 		       one->port == two->port;
 		rcu_read_unlock();
@@ -285,7 +286,7 @@ int bench_fill(struct bench *bench)
 
 			if (!bench->schedule[side])
 				continue;
-			dest = choose(bench, side, i);
+			dest = bench_choose(bench, side, i);
 			if (dest)
 				atomic_inc(&dest->activeconns);
 		}

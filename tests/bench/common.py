@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What bench.py and whole.py share: the commands of the module lblc_bench, services, and statistics."""
+
+import math
+import subprocess
+import time as clock
+
+from cells import SEED
+
+COMMANDS = "/proc/lblc_bench"
+TABLE = "/proc/net/ip_vs_lblc_rs"
+SYSCTL = "/proc/sys/net/ipv4/vs/"
+MARKS = {"lblc": 1, "lblc_rs": 2}
+MAX_ENTRIES = "lblc_rs_max_entries"
+ROOMY = 2 << 20     # more than any cell needs
+WEIGHT = 1000
+
+
+class Wrong(Exception):
+    """The cell cannot be measured: something is not as it should be."""
+
+
+def run(command, **more):
+    done = subprocess.run(command, shell=isinstance(command, str), text=True, capture_output=True,
+                          **more)
+    if done.returncode:
+        raise Wrong(f"{command}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def sysctl(name, value):
+    with open(SYSCTL + name, "w") as file:
+        file.write(str(value))
+
+
+def bench(line):
+    """Gives the module a command."""
+    try:
+        with open(COMMANDS, "w") as file:
+            file.write(line)
+    except OSError as error:
+        what = "both modules do not choose the same server" if line == "check" else error.strerror
+        raise Wrong(f"{line}: {what}") from None
+
+
+def samples(unit):
+    """What the last command measured: lines of what a batch took C, ours, and nothing."""
+    with open(COMMANDS) as file:
+        frequency = int(file.readline())
+        tick = 1e9 / frequency if unit == "ns" else 1
+        for line in file:
+            yield [int(word) * tick for word in line.split()]
+
+
+class Services:
+    """A service for each scheduler, with the same servers in the same order."""
+
+    def __init__(self, cell):
+        self.schedulers = ["lblc", "lblc_rs"] if cell.c_can else ["lblc_rs"]
+        self.six = " -6" if cell.af == 6 else ""
+        bench_lines = []
+        for scheduler in self.schedulers:
+            service = f"-f {MARKS[scheduler]}{self.six}"
+            bench_lines.append(f"-A {service} -s {scheduler}")
+            for n in range(cell.d):
+                address = f"[fd00::{1 + n:x}]" if cell.af == 6 else f"10.1.{n // 250}.{1 + n % 250}"
+                bench_lines.append(f"-a {service} -r {address}:0 -g -w {WEIGHT}")
+        run("ipvsadm -C")
+        run(["ipvsadm", "-R"], input="\n".join(bench_lines) + "\n")
+
+    def forget(self):
+        """Empties the tables."""
+        lines = [f"-E -f {MARKS[name]}{self.six} -s {scheduler}"
+                 for name in self.schedulers for scheduler in ("rr", name)]
+        run(["ipvsadm", "-R"], input="\n".join(lines) + "\n")
+
+
+def header():
+    """{"entries": 2, "buckets": 1024, ...} of our service."""
+    with open(TABLE) as file:
+        word = file.readline().split()
+    return dict(zip(word[2::2], map(int, word[3::2])))
+
+
+def settled(entries):
+    """Waits until our table is quiet, and has as many entries as it must."""
+    end, last = clock.monotonic() + 60, None
+    while (now := header()) != last or now["entries"] != entries:
+        if clock.monotonic() > end:
+            raise Wrong(f"our table has {now['entries']} entries, not {entries}")
+        last = now
+        clock.sleep(0.02)
+
+
+def fill(cell, keys="random"):
+    """Makes keys, and lets the tables of the services learn them."""
+    bench(f"keys {keys} {SEED} {cell.n}")
+    learn(cell)
+
+
+def learn(cell):
+    bench("active 0")
+    bench("fill")
+    bench("active 0")
+    settled(cell.n)
+    bench("check")
+    if cell.op == "saturated":
+        bench(f"active {2 * WEIGHT}")
+        bench("check")
+
+
+def median(values):
+    values = sorted(values)
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+
+
+def interval(values):
+    """Where the median lies with 95 % confidence, by order statistics."""
+    values = sorted(values)
+    k = max(0, math.floor(len(values) / 2 - 0.98 * math.sqrt(len(values))))
+    return values[k], values[-1 - k]

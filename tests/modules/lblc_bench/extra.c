@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What one call of schedule() does not show: how long bottom halves wait, misses on two CPUs at once, and
+ * what a flood of new keys does to the others. Results are in the first samples.
+ */
+
+#include <linux/completion.h>
+#include <linux/hrtimer.h>
+#include <linux/kthread.h>
+#include <linux/prandom.h>
+#include <linux/timekeeping.h>
+#include <linux/vmalloc.h>
+#include "lblc_bench.h"
+
+/* How late a timer of the softirq kind is at the most: nothing else keeps it waiting in a quiet guest. */
+#define PERIOD_NS	20000
+
+static struct hrtimer probe;
+static u64 latest;
+
+static enum hrtimer_restart probe_fires(struct hrtimer *timer)
+{
+	u64 late = ktime_to_ns(ktime_sub(ktime_get(), hrtimer_get_expires(timer)));
+
+	latest = max(latest, late);
+	hrtimer_forward_now(timer, ns_to_ktime(PERIOD_NS));
+	return HRTIMER_RESTART;
+}
+
+void bench_probe_init(void)
+{
+	hrtimer_setup(&probe, probe_fires, CLOCK_MONOTONIC, HRTIMER_MODE_REL_SOFT);
+}
+
+void bench_probe_start(void)
+{
+	hrtimer_cancel(&probe);
+	latest = 0;
+	hrtimer_start(&probe, ns_to_ktime(PERIOD_NS), HRTIMER_MODE_REL_SOFT);
+}
+
+/* Sample 0: the longest wait in ns. */
+void bench_probe_stop(struct bench *bench)
+{
+	hrtimer_cancel(&probe);
+	bench->sample[0].turn[0] = latest;
+	bench->samples = 1;
+}
+
+struct racer {
+	struct bench *bench;
+	enum side side;
+	u32 from, number;
+	struct completion *start, done;
+};
+
+static int race(void *data)
+{
+	struct racer *racer = data;
+	u32 i;
+
+	wait_for_completion(racer->start);
+	for (i = 0; i < racer->number; i++) {
+		if (i % 64 == 0)
+			cond_resched();
+		local_bh_disable();
+		rcu_read_lock();
+		bench_choose(racer->bench, racer->side, racer->from + i);
+		rcu_read_unlock();
+		local_bh_enable();
+	}
+	complete(&racer->done);
+	return 0;
+}
+
+/* `number` misses on each of CPUs 0 to `cpus` - 1 at once; sample 0: the time in ns that it took. */
+int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number)
+{
+	struct racer *racers = kcalloc(cpus, sizeof(*racers), GFP_KERNEL);
+	DECLARE_COMPLETION_ONSTACK(start);
+	u32 started, i;
+	int error = 0;
+	ktime_t time;
+
+	if (!racers || !bench->schedule[side])
+		error = racers ? -ENOENT : -ENOMEM;
+	for (started = 0; started < cpus && !error; started++) {
+		struct racer *racer = &racers[started];
+		struct task_struct *task;
+
+		*racer = (struct racer){ bench, side, bench->used, number, &start };
+		init_completion(&racer->done);
+		task = kthread_create_on_cpu(race, racer, started, "lblc_race/%u");
+		if (IS_ERR(task)) {
+			error = PTR_ERR(task);
+			break;
+		}
+		bench->used += number;
+		wake_up_process(task);
+	}
+	time = ktime_get();
+	complete_all(&start);
+	for (i = 0; i < started; i++)
+		wait_for_completion(&racers[i].done);
+	bench->sample[0].turn[0] = ktime_to_ns(ktime_sub(ktime_get(), time));
+	bench->samples = 1;
+	kfree(racers);
+	return error;
+}
+
+/* So many of the choices are connections that are open: otherwise every choice would be the same. */
+#define OPEN	256
+
+struct regular {
+	struct ip_vs_dest *last;	/* which server it had; only compared */
+	u64 below;			/* the weights of this one and those before it */
+};
+
+static struct ip_vs_dest *connect(struct bench *bench, enum side side, u32 number, u32 *open, u32 at)
+{
+	struct ip_vs_dest *dest, *old;
+	u32 i = 0, index = 0;
+
+	local_bh_disable();
+	rcu_read_lock();
+	dest = bench_choose(bench, side, number);
+	list_for_each_entry_rcu(old, &bench->svc[side]->destinations, n_list) {
+		i++;
+		if (i == open[at])
+			atomic_dec(&old->activeconns);
+		if (old == dest)
+			index = i;
+	}
+	if (dest)
+		atomic_inc(&dest->activeconns);
+	open[at] = index;
+	rcu_read_unlock();
+	local_bh_enable();
+	cond_resched();
+	return dest;
+}
+
+/*
+ * `number` new keys come; with each of the second half comes one of `regulars` keys, which follow Zipf's law:
+ * they have to be learned and kept in a full table. Sample 0: how many calls for the hundred most popular of
+ * them got the server that the key had before; sample 1: how many there were; for C and for ours.
+ */
+int bench_flood(struct bench *bench, u32 regulars, u32 number)
+{
+	struct regular *regular = vcalloc(regulars, sizeof(*regular));
+	u32 *open = vcalloc(OPEN, sizeof(*open));
+	struct rnd_state random;
+	enum side side;
+	u64 total;
+	u32 i;
+
+	if (!regular || !open) {
+		vfree(regular);
+		vfree(open);
+		return -ENOMEM;
+	}
+	memset(bench->sample, 0, 2 * sizeof(*bench->sample));
+	bench->samples = 2;
+	for (side = C; side <= OURS; side++) {
+		if (!bench->schedule[side])
+			continue;
+		for (i = 0, total = 0; i < regulars; i++) {
+			total += (1 << 24) / (i + 1);
+			regular[i] = (struct regular){ .below = total };
+		}
+		memset(open, 0, OPEN * sizeof(*open));
+		prandom_seed_state(&random, bench->seed);
+		for (i = 0; i < number; i++) {
+			u64 at = prandom_u32_state(&random) % total;
+			u32 low = 0, high = regulars - 1;
+			struct ip_vs_dest *dest;
+
+			connect(bench, side, bench->used + i, open, 2 * i % OPEN);
+			if (i < number / 2)
+				continue;
+			while (low < high) {
+				u32 middle = (low + high) / 2;
+
+				if (regular[middle].below > at)
+					high = middle;
+				else
+					low = middle + 1;
+			}
+			dest = connect(bench, side, low, open, (2 * i + 1) % OPEN);
+			if (low < 100 && regular[low].last) {
+				bench->sample[0].turn[side] += regular[low].last == dest;
+				bench->sample[1].turn[side]++;
+			}
+			regular[low].last = dest;
+		}
+	}
+	bench->used += number;
+	vfree(regular);
+	vfree(open);
+	return 0;
+}
