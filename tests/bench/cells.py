@@ -56,9 +56,11 @@ RACE_RUNS = 9
 RACE_KEYS = 2048    # three times that fits beside those that are there, without another size of the table
 
 # The gate takes these: small ones, and one for each way through schedule().
-QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384)] + [
-    Cell("hit", 16384, 4, 6, "hot"), Cell("saturated", 256, 64, 4, "hot"),
-    Cell("miss", 1000, 4, 4, "hot")]
+QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384, 1 << 20)] + [
+    Cell("hit", 256, 4, 6, "hot"), Cell("hit", 16384, 4, 6, "hot"), Cell("saturated", 256, 64, 4, "hot"),
+    Cell("miss", 16384, 4, 4, "hot")]
+# Ours: the cost of the first by that of the second, and the most that it may be.
+FLAT = (Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"), 1.1)
 
 
 def target(cell, unit):

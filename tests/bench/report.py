@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-from cells import RACE, WHOLE, Cell, limit, target
+from cells import FLAT, RACE, WHOLE, Cell, limit, target
 
 UNITS = {"time": "ns", "icount": "instructions"}
 
@@ -66,8 +66,7 @@ def flatness(rows, unit):
     ours = {cell: row["rs"] for cell, row in rows}
     pairs = [(Cell("hit", n, 4, 6, "hot"), Cell("hit", n, 4, 4, "hot"), 1.15)
              for n in sorted({cell.n for cell in ours})]
-    pairs.append((Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"),
-                  1.1 if unit == "instructions" else None))
+    pairs.append((*FLAT[:2], FLAT[2] if unit == "instructions" else None))
     pairs = [pair for pair in pairs if pair[0] in ours and pair[1] in ours]
     if pairs:
         print("\nours against ours")

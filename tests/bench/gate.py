@@ -1,0 +1,41 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Judges the instruction counts of the gate's cells, with a tenth of slack: compilers differ. KTAP.
+
+    gate.py FILE      what `QUICK=1 make bench-icount` has left
+"""
+
+import json
+import sys
+
+from cells import FLAT, QUICK, Cell, target
+
+SLACK = 0.9
+
+
+def read(path):
+    with open(path) as file:
+        for line in map(json.loads, file):
+            yield Cell(*(line.pop(name) for name in Cell._fields)), line
+
+
+def main(path):
+    rows = dict(read(path))
+    print(f"TAP version 13\n1..{len(QUICK) + 1}")
+    for number, cell in enumerate(QUICK, 1):
+        row, wanted = rows.get(cell), target(cell, "instructions")
+        if row is None:
+            good, told = False, "was not measured"
+        elif row["ratio"] is None or wanted is None:
+            good, told = row["rs"] > 0, f"{row['rs']} instructions"
+        else:
+            good = row["ratio"] >= SLACK * wanted
+            told = f"C {row['c']}, ours {row['rs']}: {row['ratio']}, demanded {wanted}"
+        print(f"# {cell}: {told}")
+        print(f"{'ok' if good else 'not ok'} {number} {cell}")
+    many, few, most = FLAT
+    good = many in rows and few in rows and rows[many]["rs"] * SLACK <= most * rows[few]["rs"]
+    print(f"{'ok' if good else 'not ok'} {len(QUICK) + 1} a-million-entries-cost-as-a-thousand")
+
+
+main(*sys.argv[1:])
