@@ -6,7 +6,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
-LBLCTOP = build/lblctop/release/lblctop
+LBLCTOP = build/lblctop/lblctop
 
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.* \#\# .*/\1/p' Makefile)
 .PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json cache clean distclean
@@ -33,7 +33,7 @@ module: ## the module for Debian's kernel KERNEL, whose tree is fetched and prep
 	@scripts/kernel module "$(RELEASE)"
 
 lblctop: ## the program that shows what the module does, lblctop(8)
-	@scripts/make-lblctop
+	@install -D $$(scripts/make-lblctop) $(LBLCTOP)
 
 install: ## what `make module` and `make lblctop` built, and the manual pages
 	install -D -m 644 "build/$(RELEASE)/ip_vs_lblc_rs.ko" "/lib/modules/$(RELEASE)/updates/ip_vs_lblc_rs.ko"
