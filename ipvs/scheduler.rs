@@ -32,26 +32,40 @@ use kernel::{
 };
 
 /// What `schedule()` can see and use.
-#[derive(Clone, Copy)]
-pub(crate) struct Call<'g> {
+pub(crate) struct Call<'g, T> {
     /// The service that the packet is for.
     pub(crate) service: &'g Service,
-    frame: &'g Frame,
+    bound: &'g Bound<T>,
     /// The read-side section of the call.
     pub(crate) rcu: ReadSide<'g>,
 }
 
-impl<'g> Call<'g> {
+impl<T> Clone for Call<'_, T> {
+    #[inline(always)]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Call<'_, T> {}
+
+impl<'g, T> Call<'g, T> {
+    /// The scheduler's state for the service.
+    #[inline(always)]
+    pub(crate) fn state(self) -> &'g T {
+        &self.bound.state
+    }
+
     /// The service's real servers.
     #[inline(always)]
     pub(crate) fn servers(self) -> &'g Servers {
-        &self.frame.servers
+        &self.bound.frame.servers
     }
 
     /// Queue it, and [`Scheduler::work()`] will be called.
     #[inline(always)]
     pub(crate) fn work(self) -> &'g Work {
-        &self.frame.work
+        &self.bound.frame.work
     }
 }
 
@@ -88,7 +102,7 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
 
     /// Chooses a server for a new connection, or none. Softirq, or process context with preemption
     /// and bottom halves on; any number of CPUs at once; must not sleep.
-    fn schedule<'g>(&'g self, call: Call<'g>, header: &Header<'_>) -> Option<&'g Dest>;
+    fn schedule<'g>(call: Call<'g, Self>, header: &Header<'_>) -> Option<&'g Dest>;
 
     /// Regular housekeeping that takes little time. Softirq; never twice at once for a service.
     fn tick(&self, _work: &Work) {}
@@ -323,10 +337,10 @@ impl<T: Scheduler> VTable<T> {
         let header = unsafe { Header::from_raw(iph, (*svc).af) };
         let call = Call {
             service,
-            frame: &bound.frame,
+            bound,
             rcu,
         };
-        let chosen = bound.state.schedule(call, &header);
+        let chosen = T::schedule(call, &header);
         chosen.map_or(null_mut(), Dest::as_ptr)
     }
 }

@@ -40,11 +40,14 @@ impl Scheduler for Lblc {
     }
 
     #[inline(always)]
-    fn schedule<'g>(&'g self, call: Call<'g>, header: &Header<'_>) -> Option<&'g Dest> {
-        let key = key(header);
+    fn schedule<'g>(call: Call<'g, Self>, header: &Header<'_>) -> Option<&'g Dest> {
+        if header.is_inverse() {
+            return Self::schedule_inverse(call, header.source());
+        }
+        let (key, table) = (header.destination(), &call.state().table);
         let entry = match header.is_ipv6() {
-            true => self.table.find(key, call.rcu),
-            false => self.table.find_ipv4(key.words()[0], call.rcu),
+            true => table.find(key, call.rcu),
+            false => table.find_ipv4(key.words()[0], call.rcu),
         };
         // Nearly always the entry says it all. (UDP connections never count as active: with
         // `ipvsadm -b flag-1` all count, and there is more to look at.)
@@ -52,15 +55,15 @@ impl Scheduler for Lblc {
             if !call.service.flag_1() && entry.touch(|| call.service.lblc_expiration()) {
                 match entry.glance(call.rcu) {
                     Glance::Good(dest) => {
-                        self.counters.count(Event::Hit);
+                        call.state().counters.count(Event::Hit);
                         return Some(dest);
                     }
-                    Glance::Full(_) => return self.keep_or_choose(call, key, entry),
+                    Glance::Full(_) => return Self::keep_or_choose(call, key, entry),
                     Glance::Unclear => {}
                 }
             }
         }
-        self.choose(call, key, entry)
+        Self::choose(call, key, entry)
     }
 
     fn tick(&self, work: &Work) {
@@ -119,21 +122,28 @@ impl<'g> Known<'g> {
 }
 
 impl Lblc {
+    /// As `schedule()`, for the header that an ICMP error quotes: the address that the client talks to is
+    /// where the packet came from. C takes the client's address there.
+    #[cold]
+    #[inline(never)]
+    fn schedule_inverse(call: Call<'_, Self>, key: Address) -> Option<&Dest> {
+        Self::choose(call, key, call.state().table.find(key, call.rcu))
+    }
+
     /// Keeps a server that is good but for having many connections, unless another one is half idle. (Not a
     /// part of `schedule()`, which would save registers for it on every hit.)
     #[inline(never)]
     fn keep_or_choose<'g>(
-        &'g self,
-        call: Call<'g>,
+        call: Call<'g, Self>,
         key: Address,
         entry: &'g Entry,
     ) -> Option<&'g Dest> {
         match entry.glance(call.rcu) {
             Glance::Full(dest) if !call.servers().any_half_idle(call.rcu) => {
-                self.counters.count(Event::Hit);
+                call.state().counters.count(Event::Hit);
                 Some(dest)
             }
-            _ => self.choose(call, key, Some(entry)),
+            _ => Self::choose(call, key, Some(entry)),
         }
     }
 
@@ -141,8 +151,7 @@ impl Lblc {
     #[cold]
     #[inline(never)]
     fn choose<'g>(
-        &'g self,
-        call: Call<'g>,
+        call: Call<'g, Self>,
         key: Address,
         entry: Option<&'g Entry>,
     ) -> Option<&'g Dest> {
@@ -182,16 +191,15 @@ impl Lblc {
                     Choice::Nobody => (Choice::Nobody, None),
                 }
             }
-            None => self.choose_from_list(call, current),
+            None => Self::choose_from_list(call, current),
         };
-        self.answer(call, key, known, chosen, server)
+        Self::answer(call, key, known, chosen, server)
     }
 
     /// The choice from the core's own list, when memory was too short for the array of servers.
     #[cold]
     fn choose_from_list<'g>(
-        &self,
-        call: Call<'g>,
+        call: Call<'g, Self>,
         current: Option<Reading>,
     ) -> (Choice<&'g Dest>, Option<&'g Server>) {
         let count_all = call.service.flag_1();
@@ -214,8 +222,7 @@ impl Lblc {
 
     /// Counts how it came to a choice, and remembers the server that was chosen.
     fn answer<'g>(
-        &'g self,
-        call: Call<'g>,
+        call: Call<'g, Self>,
         key: Address,
         known: Known<'g>,
         choice: Choice<&'g Dest>,
@@ -240,7 +247,10 @@ impl Lblc {
                 (event, Some(dest))
             }
         };
-        self.counters.count(event);
+        let Self {
+            table, counters, ..
+        } = call.state();
+        counters.count(event);
         if event != Event::Hit {
             trace::miss(call.service, key, known.server(), dest, event.name());
         }
@@ -249,23 +259,11 @@ impl Lblc {
             (Event::None, _) => call.service.error(c"no destination available", call.rcu),
             (_, Some(server)) => {
                 let known = known.server().is_some();
-                self.table
-                    .remember(call, key, server, known, &self.counters);
+                table.remember(call, key, server, known, counters);
             }
-            (_, None) => self.counters.count(Event::Failure),
+            (_, None) => counters.count(Event::Failure),
         }
         dest
-    }
-}
-
-/// The address that the client talks to. In the header that an ICMP error quotes, that is where the
-/// packet came from; C takes the client's address there.
-#[inline(always)]
-fn key(header: &Header<'_>) -> Address {
-    if header.is_inverse() {
-        header.source()
-    } else {
-        header.destination()
     }
 }
 

@@ -11,7 +11,7 @@ use super::{
     policy::{idle_time, is_expired, table_bits, Evictee, LONG_CHAIN},
 };
 use crate::{
-    ipvs::{trace, Address, Call, Cell, Glance, Limit, Server, Service},
+    ipvs::{trace, Address, Call, Cell, Glance, Limit, Scheduler, Server, Service},
     random,
     rcu::{
         hash_list::{self, HashList},
@@ -146,7 +146,7 @@ impl Table {
     /// if there is memory for it.
     pub(super) fn remember(
         &self,
-        call: Call<'_>,
+        call: Call<'_, impl Scheduler>,
         key: Address,
         server: &Server,
         known: bool,

@@ -41,7 +41,7 @@ impl Scheduler for Random {
         Ok(Self)
     }
 
-    fn schedule<'g>(&'g self, call: Call<'g>, _: &Header<'_>) -> Option<&'g Dest> {
+    fn schedule<'g>(call: Call<'g, Self>, _: &Header<'_>) -> Option<&'g Dest> {
         let (mut total, mut chosen) = (0u64, None);
         let willing = |dest: &&Dest| !dest.is_overload();
         for dest in call.service.dests(call.rcu).filter(willing) {
