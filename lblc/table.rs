@@ -166,6 +166,11 @@ impl Table {
             };
             EntryBox::new(hash_list::Entry::new(entry), GFP_ATOMIC)
         });
+        // Room is made before it is taken: or the work item, which trims, might make it as well.
+        let full = matches!(new, Some(Ok(_))) && self.list.len() >= self.max_entries();
+        if full {
+            self.evict(call.service, counters, rcu);
+        }
         let mut length = 1usize;
         {
             let mut writer = self.list.lock(|hash| hash.of(key.words()), rcu);
@@ -192,10 +197,6 @@ impl Table {
         if length > LONG_CHAIN {
             self.suspect.store(true, Ordering::Relaxed);
         }
-        let full = self.list.len() > self.max_entries();
-        if full {
-            self.evict(call.service, Some(key), counters, rcu);
-        }
         let (now, wanted) = self.bits(rcu);
         let unfit = (length > LONG_CHAIN || wanted > now) && !self.starved.load(Ordering::Relaxed);
         if full || unfit {
@@ -203,23 +204,16 @@ impl Table {
         }
     }
 
-    /// Lets one of a few entries, but not `key`'s, make room: one whose server was removed, or else the
-    /// one that was idle for the longest time. Returns whether there was one.
-    fn evict(
-        &self,
-        service: &Service,
-        key: Option<Address>,
-        counters: &Counters,
-        rcu: ReadSide<'_>,
-    ) -> bool {
+    /// Lets one of a few entries make room: one whose server was removed, or else the one that was idle
+    /// for the longest time. Returns whether there was one.
+    fn evict(&self, service: &Service, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = timer::now();
         let chains = self.list.shuffled(random::number(), rcu);
         // One of a chain: those that share it may all be of one kind.
         let any = chains
             .take(Evictee::CHAINS)
             .filter_map(|mut chain| chain.next());
-        let others = any.filter(|entry| Some(entry.key) != key);
-        let victim = others.take(Evictee::SAMPLE).max_by_key(|entry| Evictee {
+        let victim = any.take(Evictee::SAMPLE).max_by_key(|entry| Evictee {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
         });
@@ -268,7 +262,7 @@ impl Table {
                 let section = rcu::read_lock();
                 let rcu = ReadSide::of(&section);
                 let (now, wanted) = self.bits(rcu);
-                (self.evict(service, None, counters, rcu), wanted < now)
+                (self.evict(service, counters, rcu), wanted < now)
             };
             if shrink || self.list.in_limbo() >= LIMBO {
                 self.list.reclaim();

@@ -50,7 +50,9 @@ def same(calls, ipv6):
     got = Pair(SEED + ipv6, ipv6=ipv6).trace(calls)
     print(f"# {got} in {time.monotonic() - start:.0f} s")
     assert got["calls"] == calls and got["differences"] == 0, got
-    assert got["moves"] > calls / 100 and got["none"] > 0, "the trace exercised more than staying"
+    assert got["moves"] > calls / 100, "the trace exercised more than staying"
+    # All servers at weight 0 are rare: a short trace may lack that.
+    assert got["none"] > 0 or calls < 500_000, "somebody could always take it"
 
 
 def every_answer_is_that_of_c():
