@@ -12,6 +12,7 @@ LBLCTOP = build/lblctop/lblctop
 .PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json cache clean distclean
 .PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json patch cache clean distclean
 .PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json patch matrix cache clean distclean
+.PHONY: help modules module install man demo test storm bench bench-icount check shell cache clean distclean
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
@@ -56,6 +57,8 @@ test-red: ## does what must not pass fail?
 
 mutants: ## whether the host tests miss a line that is changed (cargo-mutants)
 	@scripts/mutants
+storm: ## the long form of the storms, which change everything under traffic, in um and stock (KERNEL, CASE, SEED)
+	@scripts/storm
 
 bench: ## what a choice costs in ns, C's and ours, in um (table and pictures in build/bench)
 	@scripts/bench time

@@ -8,31 +8,12 @@ import subprocess
 import threading
 from collections import Counter
 
+from counted import DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, calls, numbers
 from harness import main, run, wait_until
 from lab import Lab, inside, key, sysctl
 
 lab = Lab()
-LIMIT = "net/ipv4/vs/lblc_rs_max_entries"
-DEFAULT = str(1 << 18)
-EXPIRATION = "net/ipv4/vs/lblc_expiration"
-# /proc/net is the main thread's, which is in the client's namespace now and then.
-TABLE = "/proc/thread-self/net/ip_vs_lblc_rs"
-STATS = TABLE + "_stats"
-MISSES = ("unknown", "expired", "unavailable", "weight0", "overloaded", "threshold", "none")
-
-
-def numbers(path):
-    """What a file says of firewall mark 1."""
-    with open(path) as file:
-        for line in file:
-            word = line.split()
-            if word[:2] == ["FWM", "1"]:
-                return dict(zip(word[2::2], map(int, word[3::2])))
-    raise RuntimeError(f"{path} has no line for FWM 1")
-
-
-def calls(stats):
-    return stats["hits"] + sum(stats[reason] for reason in MISSES)
+DEFAULT = str(DEFAULT_LIMIT)
 
 
 def fits():
