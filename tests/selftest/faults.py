@@ -1,0 +1,378 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Memory is short: the 1st, the 2nd, ... allocation of each operation fails, until it succeeds untouched. Who
+fails has left everything as it was, and says ENOMEM; who succeeds all the same has done all of it. Needs a
+kernel with fault injection (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC); scripts/test knows which have it.
+
+A task writes into its own /proc/thread-self/fail-nth which of its next allocations shall fail, and finds there
+what is left of that number: so each operation is made of system calls of this thread.
+
+Messages of the core about its own failed allocations, with stack traces, stay off the console; what is worse
+than that is found in the last two cases.
+"""
+
+import ctypes
+import errno
+import glob
+import itertools
+import os
+import random
+import re
+import socket
+
+from counted import (DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, calls, conns,
+                     numbers)
+from crowd import DISCARD, SO_MARK, Crowd
+from harness import loaded, ksft, main, run, unload_all, wait_until
+from lab import Lab, inside, key, sysctl
+from sockopt import Ipvs
+from verdict import read, write
+
+lab = Lab()
+Crowd.prepare()
+ipvs = Ipvs()
+FULL = bool(os.environ.get("FULL"))
+SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))
+FAIL = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
+INJECTORS = ("failslab", "fail_page_alloc")
+FINIT_MODULE, DELETE_MODULE = 313, 176  # x86-64
+NEVER = 1 << 30
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def inject(injector, **settings):
+    for name, value in settings.items():
+        write(f"/sys/kernel/debug/{injector}/{name.replace('_', '-')}", str(value))
+
+
+def attempt(nth, operation):
+    """Does it with its nth allocation failing; returns its error, and what is left of the number."""
+    os.pwrite(FAIL, b"%d" % nth, 0)
+    error = None
+    try:
+        operation()
+    except OSError as failed:
+        error = failed
+    left = int(os.pread(FAIL, 16, 0))
+    os.pwrite(FAIL, b"0", 0)
+    return error, left
+
+
+def state():
+    """What must be as before if an operation fails: services, references on modules, settings."""
+    with open("/proc/modules") as file:
+        users = [line.split()[:3:2] for line in file if line.startswith("ip_vs")]
+    settings = [os.path.exists("/proc/sys/" + name) and sysctl(name) for name in (LIMIT, EXPIRATION)]
+    files = [os.path.exists(path) for path in (TABLE, STATS)]
+    return run("ipvsadm -S -n"), users, settings, files
+
+
+def serves():
+    """If there is a service, it serves, and keeps what it has chosen."""
+    if "-f 1" in run("ipvsadm -S -n"):
+        keys = [key(n) for n in range(6)]
+        homes = lab.send(keys)
+        assert None not in homes and lab.send(keys) == homes, homes
+
+
+def fail_each(operation, undo, errors=(errno.ENOMEM,), last=None, check=serves):
+    """As the head of this file says; `operation` is done and undone many times. With `last`, and without
+    FULL=1, of many allocations only that many last ones fail, and some of the others."""
+    before = state()
+    error, left = attempt(NEVER, operation)
+    assert not error and left, error
+    after, total = state(), NEVER - left
+    undo()
+    assert state() == before
+    nths = itertools.count(1)
+    if last and not FULL and last < total:
+        others = sorted(random.Random(SEED).sample(range(1, total - last), min(30, total - last - 1)))
+        nths = itertools.chain(others, itertools.count(total - last))
+    failed = survived = 0
+    for nth in nths:
+        error, left = attempt(nth, operation)
+        if error:
+            assert not left and error.errno in errors, (nth, left, error)
+            failed += 1
+        else:
+            assert state() == after, (nth, state(), after)
+            check()
+            undo()
+            survived += 1
+        assert state() == before, (nth, error, state(), before)
+        check()
+        if left:
+            break
+    ksft.print_msg(f"{total} allocations: {failed} failures said so, {survived - 1} did not matter"
+                   f" (SEED={SEED})")
+    return failed
+
+
+def never_fails(operation, undo, **more):
+    assert fail_each(operation, undo, errors=(), **more) == 0
+
+
+def service(scheduler="lblc_rs"):
+    """Firewall mark 1, each packet a connection of its own, and all servers."""
+    run(f"modprobe ip_vs_{scheduler}")
+    ipvs.add(1, scheduler)
+    for name in lab.names:
+        ipvs.add_server(1, lab.address(name), 0, 1000)
+
+
+def adding_a_service():
+    run("modprobe ip_vs_lblc_rs")
+    assert fail_each(lambda: ipvs.add(1, "lblc_rs"), lambda: ipvs.delete(1), check=lambda: None) >= 5
+
+
+def deleting_a_service():
+    service()
+    never_fails(lambda: ipvs.delete(1), service)
+
+
+def adding_a_server():
+    """It is the core that fails; what we cannot have costs speed, or an entry."""
+    service()
+    ports = itertools.count(1)
+    port = 0
+
+    def add():
+        ipvs.add_server(1, lab.address("s1"), port, 1000)
+
+    def replace_service():
+        nonlocal port
+        port = next(ports) if port < 60000 else port
+        ipvs.delete(1)
+        service()
+
+    ipvs.delete_server(1, lab.address("s1"))
+    assert fail_each(add, lambda: ipvs.delete_server(1, lab.address("s1"))) >= 0
+    # From the trash it comes without an allocation of the core; a port that is new is a server that is new.
+    ipvs.add_server(1, lab.address("s1"), 0, 1000)
+    failed = 0
+    for nth in itertools.count(1):
+        before = state()
+        error, left = attempt(nth, lambda: ipvs.add_server(1, lab.address("s1"), nth, 1000))
+        assert not error or error.errno == errno.ENOMEM, error
+        failed += bool(error)
+        there = f":{nth} " in run("ipvsadm -S -n")
+        assert there != bool(error), (nth, error)
+        serves()
+        if there:
+            ipvs.delete_server(1, lab.address("s1"), nth)
+        assert state() == before
+        serves()
+        if left:
+            break
+    assert failed
+
+
+def editing_a_server():
+    service()
+    never_fails(lambda: ipvs.edit_server(1, lab.address("s1"), 0, 7),
+                lambda: ipvs.edit_server(1, lab.address("s1"), 0, 1000))
+
+
+def deleting_a_server():
+    service()
+
+    def delete():
+        ipvs.delete_server(1, lab.address("s1"))
+
+    def nobody_gets_what_is_gone():
+        serves()
+        if lab.address("s1") not in run("ipvsadm -S -n"):
+            assert "s1" not in lab.send([key(n) for n in range(20)])
+
+    # Servers that come back are first in the list.
+    delete()
+    ipvs.add_server(1, lab.address("s1"), 0, 1000)
+    never_fails(delete, lambda: ipvs.add_server(1, lab.address("s1"), 0, 1000),
+                check=nobody_gets_what_is_gone)
+
+
+def changing_the_scheduler():
+    run("modprobe -a ip_vs_rr ip_vs_lblc")
+    for old, new, least in (("rr", "lblc_rs", 5), ("lblc_rs", "rr", 0), ("lblc", "lblc_rs", 5),
+                            ("lblc_rs", "lblc", 1)):
+        service(old)
+        check = (lambda: None) if "rr" in (old, new) else serves
+        failed = fail_each(lambda: ipvs.edit(1, new), lambda: ipvs.edit(1, old), check=check)
+        assert failed >= least, (old, new)
+        ipvs.delete(1)
+
+
+def writing_the_sysctls():
+    service()
+    for name, old, new in ((LIMIT, DEFAULT_LIMIT, 777), (EXPIRATION, DAY, 888)):
+        fd = os.open("/proc/sys/" + name, os.O_WRONLY)
+        fail_each(lambda: os.pwrite(fd, b"%d" % new, 0), lambda: sysctl(name, old))
+        os.close(fd)
+
+
+def reading_the_files():
+    service()
+    lab.send([key(n) for n in range(300)])
+    for path in (TABLE, STATS):
+        got = []
+
+        def look():
+            got.clear()
+            fd = os.open(path, os.O_RDONLY)
+            try:
+                while part := os.read(fd, 1 << 16):
+                    got.append(part)
+            finally:
+                os.close(fd)
+
+        def is_whole():
+            if got:
+                lines = b"".join(got).decode().splitlines()
+                assert len(lines) == (301 if path == TABLE else 1), lines
+
+        fail_each(look, got.clear, check=is_whole)
+
+
+def making_a_namespace():
+    service()
+    complete = missing = 0
+
+    def undo():
+        nonlocal complete, missing
+        assert os.path.exists(TABLE) and os.path.exists(STATS) and not read(TABLE)
+        # A file less is said in the log, and the default is used.
+        there = [os.path.exists("/proc/sys/" + name) for name in (LIMIT, EXPIRATION)]
+        complete, missing = complete + all(there), missing + (not all(there))
+        home()
+
+    def home():
+        with open("/run/netns/director") as director:
+            os.setns(director.fileno(), os.CLONE_NEWNET)
+
+    total = count_and_undo(lambda: os.unshare(os.CLONE_NEWNET), home)
+    chance, failed = random.Random(SEED), 0
+    nths = range(1, total + 2) if FULL else sorted(chance.sample(range(1, total - 60), 20)) + \
+        list(range(total - 60, total + 2))
+    before = state()
+    for nth in nths:
+        error, _ = attempt(nth, lambda: os.unshare(os.CLONE_NEWNET))
+        if error:
+            assert error.errno == errno.ENOMEM, (nth, error)
+            failed += 1
+        else:
+            undo()
+        assert state() == before, nth
+    serves()
+    ksft.print_msg(f"{total} allocations, of which {len(nths)} failed: {failed} said so, {complete} did not "
+                   f"matter, {missing} cost a sysctl (SEED={SEED})")
+
+
+def count_and_undo(operation, undo):
+    error, left = attempt(NEVER, operation)
+    assert not error and left, error
+    undo()
+    return NEVER - left
+
+
+def system_call(number, *arguments):
+    if libc.syscall(number, *arguments) == -1:
+        raise OSError(ctypes.get_errno(), "system call")
+
+
+def loading_and_unloading_the_module():
+    unload_all()
+    path = run("modinfo -n ip_vs_lblc_rs")
+    assert path.endswith(".ko"), path
+    fd = os.open(path, os.O_RDONLY)
+
+    def load():
+        system_call(FINIT_MODULE, fd, b"", 0)
+
+    def unload():
+        system_call(DELETE_MODULE, b"ip_vs_lblc_rs", os.O_NONBLOCK)
+
+    assert fail_each(load, unload, last=120) >= 20
+    load()
+    never_fails(unload, load, last=60)
+    os.close(fd)
+
+
+def a_connection_whose_entry_cannot_be_had():
+    """Sent by this task, so that its allocations are counted: the packet is served, the next one learns."""
+    service()
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("10.0.1.1", 0))
+    sock.setsockopt(socket.SOL_SOCKET, SO_MARK, 1)
+    without = 0
+    for nth in itertools.count(1):
+        before, had = numbers(STATS), conns()
+        error, left = attempt(nth, lambda: sock.sendto(b"", (key(nth), DISCARD)))
+        after = numbers(STATS)
+        if after["failures"] > before["failures"]:
+            assert not error and conns() == had + 1 and after["inserts"] == before["inserts"], (nth, error)
+            without += 1
+            sock.sendto(b"", (key(nth), DISCARD))
+            assert numbers(STATS)["inserts"] == after["inserts"] + 1
+        if left:
+            break
+    sock.close()
+    assert without >= 1
+    serves()
+
+
+def no_entry_can_be_had_on_any_path():
+    service()
+    write("/sys/kernel/slab/ip_vs_lblc_rs_entry/failslab", "1")
+    inject("failslab", cache_filter="Y", probability=100, times=-1)
+    began = conns()
+    try:
+        with Crowd(SEED) as crowd:
+            crowd.flows(3000)
+        stats = numbers(STATS)
+        assert stats["inserts"] == 0 == numbers(TABLE)["entries"], stats
+        assert stats["failures"] == stats["unknown"] == calls(stats) >= 3000, stats
+        adds_up(began)
+    finally:
+        inject("failslab", cache_filter="N", probability=0)
+        write("/sys/kernel/slab/ip_vs_lblc_rs_entry/failslab", "0")
+    serves()
+    assert numbers(STATS)["inserts"]
+    ksft.print_msg(f"{stats['failures']} entries could not be had, {crowd}")
+
+
+def the_table_cannot_grow():
+    service()
+
+    def workers(fail):
+        for path in glob.glob("/proc/[0-9]*"):
+            if read(path + "/comm").startswith("kworker/u"):
+                write(path + "/make-it-fail", fail)
+
+    inject("failslab", task_filter="Y", probability=100, times=-1)
+    try:
+        workers("1")
+        keys = [key(n) for n in range(3000)]
+        homes = lab.send(keys)
+        wait_until(lambda: numbers(STATS)["failures"], "a larger table cannot be had")
+    finally:
+        workers("0")
+        inject("failslab", task_filter="N", probability=0)
+    table = numbers(TABLE)
+    assert table["entries"] == 3000 and table["buckets"] == 1024, table
+    assert None not in homes and lab.send(keys) == homes
+
+
+def the_log_has_nothing_worse():
+    bad = [line for line in run("dmesg").splitlines()
+           if re.search(r"\bWARNING:|\bBUG\b|KASAN|ODEBUG|refcount_t|suspicious RCU|possible .* lock", line)]
+    assert not bad, "\n".join(bad)
+
+
+os.path.ismount("/sys/kernel/debug") or run("mount -t debugfs debugfs /sys/kernel/debug")
+for name in INJECTORS:
+    inject(name, ignore_gfp_wait="N", verbose=0)
+run("dmesg -n 4")
+main([adding_a_service, deleting_a_service, adding_a_server, editing_a_server, deleting_a_server,
+      changing_the_scheduler, writing_the_sysctls, reading_the_files, making_a_namespace,
+      loading_and_unloading_the_module, a_connection_whose_entry_cannot_be_had,
+      no_entry_can_be_had_on_any_path, the_table_cannot_grow, the_log_has_nothing_worse], lab)
