@@ -1,0 +1,524 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Every command of the IPVS control interface, and what else the core does to a service: the same
+steps on -s lblc and -s lblc_rs, and the same answers.
+
+docs/control-plane.md has the table of commands and cases; the last case here compares it with what
+was called.
+"""
+
+import contextlib
+import errno
+import functools
+import re
+import socket
+from pathlib import Path
+
+from harness import main, wait_until
+from ipvs_netlink import COMMANDS, Netlink, address
+from ipvs_sockopt import (DAEMON, EMPTY, GET, INFO, SET, TIMEOUT, VERSION_SIZE, Sockopt, daemon, dest,
+                          service)
+from lab import VIP, VIP6, Lab, inside, key, sysctl
+
+TABLE = Path(__file__).resolve().parents[2] / "docs/control-plane.md"
+VS = "net/ipv4/vs/"
+MASTER, BACKUP = 1, 2
+NAT, TUNNEL, DIRECT = 0, 2, 3
+PERSISTENT, ONE_PACKET = 0x1, 0x4
+
+lab = Lab()
+netlink, sockopt = Netlink(), Sockopt()
+called = {}
+
+
+def on_both(steps):
+    """A case: the steps on both schedulers. What they yield must be the same but for the name."""
+    @functools.wraps(steps)
+    def case():
+        answers = []
+        netlink.used.clear()
+        sockopt.used.clear()
+        for scheduler in ("lblc", "lblc_rs"):
+            lab.clear()
+            answers.append([repr(answer).replace("lblc_rs", "lblc") for answer in steps(scheduler)])
+        called[steps.__name__] = netlink.used | sockopt.used
+        c, ours = answers
+        for number, (one, other) in enumerate(zip(c, ours)):
+            assert one == other, f"answer {number}: {one}, and with lblc_rs {other}"
+        assert len(c) == len(ours) > 0, (len(c), len(ours))
+    return case
+
+
+def refused(work, *arguments, **more):
+    """The name of the error that a call raises."""
+    try:
+        work(*arguments, **more)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    raise AssertionError(f"{arguments} {more} was not refused")
+
+
+# Services and servers ---------------------------------------------------------------------------
+
+def mark(number, family=socket.AF_INET):
+    return {"af": family, "fwmark": number}
+
+
+def vip(protocol="tcp", port=80, ipv6=False):
+    return {"af": socket.AF_INET6 if ipv6 else socket.AF_INET,
+            "protocol": socket.getprotobyname(protocol), "addr": address(VIP6 if ipv6 else VIP),
+            "port": port}
+
+
+def whole(which, scheduler, flags=0, timeout=0, netmask=None):
+    """A service with all that NEW_SERVICE and SET_SERVICE want."""
+    if netmask is None:
+        netmask = 128 if which["af"] == socket.AF_INET6 else 0xffffffff
+    return which | {"scheduler": scheduler, "flags": (flags, 0xffffffff), "timeout": timeout,
+                    "netmask": netmask}
+
+
+def server(name, weight=1000, upper=0, lower=0, method=DIRECT, port=0, ipv6=False):
+    return {"addr": address(lab.address(name, ipv6).strip("[]")), "port": port, "method": method,
+            "weight": weight, "upper": upper, "lower": lower}
+
+
+def dump():
+    """All services with their servers, as netlink shows them."""
+    services = [reply["service"] for reply in netlink.call("GET_SERVICE", dump=True)]
+    return [(found, servers_of(found)) for found in sorted(services, key=repr)]
+
+
+def servers_of(found):
+    which = {name: found[name] for name in ("af", "fwmark", "protocol", "addr", "port") if name in found}
+    return [reply["dest"] for reply in netlink.call("GET_DEST", dump=True, service=which)]
+
+
+@on_both
+def services_by_netlink(scheduler):
+    kinds = [mark(1), mark(2, socket.AF_INET6), vip(), vip("udp", 81), vip("sctp", 80, True)]
+    for number, kind in enumerate(kinds):
+        netlink.call("NEW_SERVICE", service=whole(kind, scheduler))
+        yield netlink.call("GET_SERVICE", service=kind)
+        assert len(dump()) == number + 1
+    yield refused(netlink.call, "NEW_SERVICE", service=whole(mark(1), scheduler))
+    yield refused(netlink.call, "NEW_SERVICE", service=mark(3))
+    yield refused(netlink.call, "NEW_SERVICE", service=whole(mark(3), "none_such"))
+    yield refused(netlink.call, "NEW_SERVICE", service=whole(mark(3) | {"af": 1}, scheduler))
+    for change in ({"flags": PERSISTENT, "timeout": 300}, {"flags": ONE_PACKET}, {"flags": 0x38},
+                   {"netmask": 64}):
+        for kind in kinds:
+            netlink.call("SET_SERVICE", service=whole(kind, scheduler, **change))
+        yield dump()
+    for other in ("rr", "none", scheduler):
+        netlink.call("SET_SERVICE", service=whole(kinds[0], other))
+        yield netlink.call("GET_SERVICE", service=kinds[0])
+    yield refused(netlink.call, "SET_SERVICE", service=whole(mark(3), scheduler))
+    yield refused(netlink.call, "SET_SERVICE", service=whole(kinds[0], "none_such"))
+    yield netlink.call("GET_SERVICE", service=kinds[0])
+    for kind in kinds:
+        netlink.call("DEL_SERVICE", service=kind)
+        yield refused(netlink.call, "GET_SERVICE", service=kind)
+        yield refused(netlink.call, "DEL_SERVICE", service=kind)
+    assert dump() == []
+
+
+@on_both
+def servers_by_netlink(scheduler):
+    for kind, ipv6, method in ((mark(1), False, DIRECT), (vip(ipv6=True), True, NAT)):
+        which = whole(kind, scheduler)
+        netlink.call("NEW_SERVICE", service=which)
+        more = {"method": method, "ipv6": ipv6, "port": 80 if method == NAT else 0}
+        for name in lab.names:
+            netlink.call("NEW_DEST", service=kind, dest=server(name, int(name[1:]), **more))
+        yield dump()
+        yield refused(netlink.call, "NEW_DEST", service=kind, dest=server("s1", **more))
+        yield refused(netlink.call, "NEW_DEST", service=kind, dest=server("s9", -1, **more))
+        yield refused(netlink.call, "NEW_DEST", service=kind, dest=server("s9", 1, 5, 6, **more))
+        yield refused(netlink.call, "NEW_DEST", service=mark(9), dest=server("s1", **more))
+        for weight, upper, lower in ((0, 0, 0), (2 ** 31 - 1, 2 ** 31 - 1, 1), (7, 100, 20)):
+            netlink.call("SET_DEST", service=kind, dest=server("s1", weight, upper, lower, **more))
+            yield servers_of(kind)
+        yield refused(netlink.call, "SET_DEST", service=kind, dest=server("s9", **more))
+        netlink.call("SET_DEST", service=kind, dest=server("s2", **more) | {
+            "method": TUNNEL, "tun_type": 1, "tun_port": 6080, "tun_flags": 1})
+        netlink.call("DEL_DEST", service=kind, dest=server("s3", **more))
+        yield servers_of(kind)
+        yield refused(netlink.call, "DEL_DEST", service=kind, dest=server("s3", **more))
+        yield len(servers_of(kind))
+    # Servers of the other family can be reached through a tunnel only.
+    other = server("s4", method=TUNNEL, ipv6=True) | {"af": socket.AF_INET6}
+    yield refused(netlink.call, "NEW_DEST", service=mark(1), dest=other | {"method": DIRECT})
+    netlink.call("NEW_DEST", service=mark(1), dest=other)
+    yield servers_of(mark(1))
+    netlink.call("DEL_DEST", service=mark(1), dest=other)
+    yield servers_of(mark(1))
+
+
+@on_both
+def services_by_sockopt(scheduler):
+    kinds = [{"protocol": socket.IPPROTO_TCP, "fwmark": 1},
+             {"protocol": socket.IPPROTO_TCP, "addr": VIP, "port": 80},
+             {"protocol": socket.IPPROTO_UDP, "addr": VIP, "port": 81}]
+    for kind in kinds:
+        sockopt.set("ADD", service(scheduler=scheduler, **kind))
+        yield sockopt.service(service(**kind))
+    yield sorted(sockopt.services(len(kinds)))
+    yield refused(sockopt.set, "ADD", service(scheduler=scheduler, **kinds[0]))
+    yield refused(sockopt.set, "ADD", service(scheduler=scheduler, protocol=1, fwmark=2))
+    yield refused(sockopt.set, "ADD", service(scheduler="none_such", protocol=6, fwmark=2))
+    yield refused(sockopt.set, "ADD", service(scheduler="x" * 16, protocol=6, fwmark=2))
+    for other in ("rr", "none", scheduler):
+        for kind in kinds:
+            sockopt.set("EDIT", service(scheduler=other, flags=PERSISTENT, timeout=60,
+                                        netmask="255.255.0.0", **kind))
+        yield sorted(sockopt.services(len(kinds)))
+    yield refused(sockopt.set, "EDIT", service(scheduler=scheduler, protocol=6, fwmark=2))
+    yield INFO.unpack(sockopt.get("INFO", b"", INFO.size))[::2]
+    for kind in kinds:
+        sockopt.set("DEL", service(**kind))
+        yield refused(sockopt.service, service(**kind))
+        yield refused(sockopt.set, "DEL", service(**kind))
+    assert sockopt.services(0) == [] == dump()
+
+
+@on_both
+def servers_by_sockopt(scheduler):
+    which = service(socket.IPPROTO_TCP, VIP, 80, scheduler=scheduler)
+    sockopt.set("ADD", which)
+    for name in lab.names:
+        sockopt.set("ADDDEST", which + dest(lab.address(name), 80, NAT, int(name[1:])))
+    yield sockopt.dests(which, 4)
+    yield sockopt.dests(which, 2)
+    yield refused(sockopt.set, "ADDDEST", which + dest(lab.address("s1"), 80))
+    yield refused(sockopt.set, "ADDDEST", which + dest(lab.address("s1"), 81, weight=-1))
+    for weight, upper, lower in ((0, 0, 0), (2 ** 31 - 1, 2 ** 31 - 1, 1), (7, 100, 20)):
+        sockopt.set("EDITDEST", which + dest(lab.address("s1"), 80, DIRECT, weight, upper, lower))
+        yield sockopt.dests(which, 4)
+    yield refused(sockopt.set, "EDITDEST", which + dest(lab.address("s1"), 81))
+    yield refused(sockopt.get, "DEST", b"", 64)  # "not used now", says the header
+    sockopt.set("DELDEST", which + dest(lab.address("s3"), 80))
+    yield sockopt.dests(which, 3)
+    yield refused(sockopt.set, "DELDEST", which + dest(lab.address("s3"), 80))
+    yield refused(sockopt.dests, service(socket.IPPROTO_TCP, VIP, 81), 1)
+
+
+# Counters, settings and daemons -----------------------------------------------------------------
+
+def counted(conns, which=None):
+    """The core's counters of a service, once they have come to `conns`: it sums up every two seconds."""
+    which = which or mark(1)
+
+    def counters():
+        stats = netlink.call("GET_SERVICE", service=which)[0]["service"]["stats64"]
+        return stats["conns"] == conns and stats
+    stats = wait_until(counters, f"{conns} connections were counted")
+    return tuple(stats[name] for name in ("conns", "inpkts", "inbytes"))
+
+
+def busy(scheduler):
+    """Two services that had traffic."""
+    for number in (1, 2):
+        lab.service(scheduler, mark=number, options="-o")
+        assert None not in lab.send([key(n) for n in range(40)], port=79 + number)
+    return [counted(40), counted(40, mark(2))]
+
+
+@on_both
+def zero_and_flush_by_netlink(scheduler):
+    yield busy(scheduler)
+    netlink.call("ZERO", service=mark(1))
+    yield counted(0), counted(40, mark(2)), [found["stats64"]["conns"] for found in servers_of(mark(1))]
+    netlink.call("ZERO")
+    yield counted(0, mark(2))
+    yield refused(netlink.call, "ZERO", service=mark(3))
+    assert None not in lab.send([key(n) for n in range(40)])
+    yield counted(40)
+    netlink.call("FLUSH")
+    yield dump()
+    netlink.call("FLUSH")
+    netlink.call("ZERO")
+
+
+@on_both
+def zero_and_flush_by_sockopt(scheduler):
+    one = service(socket.IPPROTO_TCP, fwmark=1)
+    yield busy(scheduler)
+    sockopt.set("ZERO", one)
+    yield counted(0), counted(40, mark(2)), sum(found[11] for found in sockopt.dests(one, 4))
+    sockopt.set("ZERO", service())
+    yield counted(0, mark(2))
+    yield refused(sockopt.set, "ZERO", service(socket.IPPROTO_TCP, fwmark=3))
+    assert None not in lab.send([key(n) for n in range(40)])
+    yield counted(40)
+    sockopt.set("FLUSH")
+    yield dump()
+    for option in EMPTY:
+        yield refused(sockopt.set, option)
+
+
+@on_both
+def timeouts_and_information(scheduler):
+    lab.service(scheduler, options="-o")
+    yield netlink.call("GET_INFO")[0]["version"]
+    yield refused(netlink.call, "SET_INFO")  # the name of GET_INFO's answer, no request
+    yield sockopt.get("VERSION", b"", VERSION_SIZE).split(b" (")[0]
+    for values in ((100, 50, 25), (0, 0, 30), (2 ** 31 // 1000, 1, 1)):
+        netlink.call("SET_CONFIG", **dict(zip(("tcp", "tcp_fin", "udp"), values)))
+        yield netlink.call("GET_CONFIG"), TIMEOUT.unpack(sockopt.get("TIMEOUT", b"", TIMEOUT.size))
+        sockopt.set("TIMEOUT", TIMEOUT.pack(*reversed(values)))
+        yield netlink.call("GET_CONFIG"), TIMEOUT.unpack(sockopt.get("TIMEOUT", b"", TIMEOUT.size))
+    yield refused(netlink.call, "SET_CONFIG", tcp=2 ** 31)
+    yield refused(sockopt.set, "TIMEOUT", TIMEOUT.pack(-1, 0, 0))
+    yield netlink.call("GET_CONFIG")
+    # A connection ends when the timeout says so.
+    sockopt.set("TIMEOUT", TIMEOUT.pack(900, 120, 1))
+    netlink.call("SET_SERVICE", service=whole(mark(1), scheduler))
+    assert None not in lab.send([key(n) for n in range(10)])
+    yield lab.table_size()
+    wait_until(lambda: lab.table_size() == 0, "they end")
+    yield sum(found["active"] + found["inactive"] for found in servers_of(mark(1)))
+
+
+@on_both
+def daemons(scheduler):
+    lab.service(scheduler)
+    both = ({"state": MASTER, "interface": "c0", "syncid": 7, "maxlen": 1000, "port": 9000, "ttl": 5,
+             "group": socket.inet_aton("224.0.0.99")},
+            {"state": BACKUP, "interface": "s1", "syncid": 255, "group6": address("ff02::99")})
+    yield netlink.call("GET_DAEMON", dump=True)
+    for each in both:
+        netlink.call("NEW_DAEMON", daemon=each)
+        yield netlink.call("GET_DAEMON", dump=True)
+    yield refused(netlink.call, "NEW_DAEMON", daemon=both[0])
+    yield [*DAEMON.iter_unpack(sockopt.get("DAEMON", b"", 2 * DAEMON.size))]
+    assert lab.hold(key(1))[0].server  # the master tells of it
+    for each in both:
+        netlink.call("DEL_DAEMON", daemon={"state": each["state"]})
+        yield netlink.call("GET_DAEMON", dump=True)
+    yield refused(netlink.call, "DEL_DAEMON", daemon={"state": MASTER})
+    yield refused(netlink.call, "NEW_DAEMON", daemon=both[0] | {"interface": "none_such"})
+    for state in (MASTER, BACKUP):
+        sockopt.set("STARTDAEMON", daemon(state, "c0", 3))
+        yield [*DAEMON.iter_unpack(sockopt.get("DAEMON", b"", 2 * DAEMON.size))]
+        yield netlink.call("GET_DAEMON", dump=True)
+    yield refused(sockopt.set, "STARTDAEMON", daemon(MASTER, "c0", 3))
+    yield refused(sockopt.set, "STARTDAEMON", daemon(3, "c0", 3))
+    for state in (MASTER, BACKUP):
+        sockopt.set("STOPDAEMON", daemon(state))
+        yield [*DAEMON.iter_unpack(sockopt.get("DAEMON", b"", 2 * DAEMON.size))]
+    yield refused(sockopt.set, "STOPDAEMON", daemon(BACKUP))
+
+
+# What the core does besides ---------------------------------------------------------------------
+
+def connections():
+    """What the servers of mark 1 have, but for the packets, which may be sent twice."""
+    return [(found["addr"], found["weight"], found["active"], found["inactive"], found["persistent"])
+            for found in servers_of(mark(1))]
+
+
+def comes_back_from_the_trash(scheduler, remove, add):
+    lab.service(scheduler, weights={"s1": 1000})
+    assert {held.server for held in lab.hold(key(1), 3) + lab.hold(key(2))} == {"s1"}
+    netlink.call("NEW_DEST", service=mark(1), dest=server("s2"))
+    remove()
+    yield lab.counters(), lab.ask(key(3))
+    add()
+    yield counted(5)[0], connections()
+    yield [lab.hold(key(n))[0].server for n in (1, 2, 3)]
+    # The service itself goes and comes: so do the connections, but neither counters nor entries.
+    netlink.call("DEL_SERVICE", service=mark(1))
+    netlink.call("NEW_SERVICE", service=whole(mark(1), scheduler))
+    add()
+    yield connections()
+    yield lab.ask(key(3))
+    for held in lab.conns:
+        held.sock.sendall(b"still there")
+        held.close()
+    lab.conns.clear()
+    wait_until(lambda: not servers_of(mark(1))[0]["active"], "the connections end")
+    yield connections()
+
+
+@on_both
+def a_removed_server_comes_back_by_netlink(scheduler):
+    yield from comes_back_from_the_trash(
+        scheduler, lambda: netlink.call("DEL_DEST", service=mark(1), dest=server("s1")),
+        lambda: netlink.call("NEW_DEST", service=mark(1), dest=server("s1", 500)))
+
+
+@on_both
+def a_removed_server_comes_back_by_sockopt(scheduler):
+    which = service(socket.IPPROTO_TCP, fwmark=1)
+    yield from comes_back_from_the_trash(
+        scheduler, lambda: sockopt.set("DELDEST", which + dest(lab.address("s1"))),
+        lambda: sockopt.set("ADDDEST", which + dest(lab.address("s1"), 0, DIRECT, 500)))
+
+
+@contextlib.contextmanager
+def little_memory(enough=False):
+    """The defense takes memory for short, whatever there is."""
+    before = sysctl(VS + "amemthresh")
+    sysctl(VS + "amemthresh", 0 if enough else 2 ** 31 - 1)
+    try:
+        yield
+    finally:
+        sysctl(VS + "amemthresh", before)
+
+
+def half_open(count):
+    """Begins connections that nobody answers; returns the states that they are in."""
+    before, socks = lab.table_size(), []
+    for n in range(count):
+        with inside("client"):
+            socks.append(socket.socket())
+        socks[n].setblocking(False)
+        socks[n].connect_ex((key(n), 80))
+    wait_until(lambda: lab.table_size() >= before + count, "the director knows the connections")
+    for sock in socks:
+        sock.close()
+    with open("/proc/net/ip_vs_conn") as file:
+        return {line.split()[7] for line in file.readlines()[1:]}
+
+
+def silent_service(scheduler):
+    netlink.call("NEW_SERVICE", service=whole(mark(1), scheduler))
+    netlink.call("NEW_DEST", service=mark(1), dest=server("s1") | {"addr": address("10.0.11.77")})
+
+
+def still_serving(scheduler):
+    lab.service(scheduler, mark=2)
+    return lab.ask(key(1), port=81) in lab.names
+
+
+def all_modes(name):
+    """Each mode of a defense: yields while it is in force, and whether it defends."""
+    sysctl(VS + name, 1)
+    assert sysctl(VS + name) == "1"
+    yield False
+    with little_memory():
+        sysctl(VS + name, 0)
+        sysctl(VS + name, 1)
+        assert sysctl(VS + name) == "2"
+        yield True
+        with little_memory(enough=True):
+            wait_until(lambda: sysctl(VS + name) == "1", "the defense sees that there is memory")
+            yield False
+    sysctl(VS + name, 3)
+    yield True
+    sysctl(VS + name, 0)
+    yield False
+
+
+@on_both
+def drop_entry(scheduler):
+    for defends in all_modes("drop_entry"):
+        silent_service(scheduler)
+        yield half_open(300)
+        if defends:
+            wait_until(lambda: lab.table_size() < 300, "some are dropped")
+        yield sysctl(VS + "drop_entry")
+        before = sysctl(VS + "drop_entry")
+        sysctl(VS + "drop_entry", 0)
+        wait_until(lambda: sum(connections()[0][2:4]) == lab.table_size(),
+                   "the server's counters are the number of connections")
+        yield still_serving(scheduler)
+        lab.clear()
+        sysctl(VS + "drop_entry", before)
+
+
+@on_both
+def drop_packet(scheduler):
+    sysctl(VS + "am_droprate", 2)
+    for defends in all_modes("drop_packet"):
+        lab.service(scheduler)
+        with inside("client"):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with lab.servers.arrived:
+            lab.servers.datagrams.clear()
+        for n in range(20):
+            sock.sendto(b"some", (key(n), 80))
+        yield defends, sysctl(VS + "drop_packet")
+        before = sysctl(VS + "drop_packet")
+        sysctl(VS + "drop_packet", 0)
+        sock.sendto(b"last", (key(100), 80))
+        wait_until(lambda: b"last" in [data for data, _ in lab.servers.datagrams], "it arrives")
+        sock.close()
+        yield lab.table_size() - 1, still_serving(scheduler)
+        lab.clear()
+        sysctl(VS + "drop_packet", before)
+    sysctl(VS + "am_droprate", 10)
+
+
+@on_both
+def secure_tcp(scheduler):
+    for defends in all_modes("secure_tcp"):
+        silent_service(scheduler)
+        states = half_open(10)
+        assert states == {"SYNACK" if defends else "SYN_RECV"}, states
+        yield sysctl(VS + "secure_tcp"), states, still_serving(scheduler)
+        lab.clear()
+
+
+def estimators():
+    """The kernel threads that estimate rates."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            found += path.read_text().startswith("ipvs-e:")
+        except OSError:
+            pass
+    return found
+
+
+@on_both
+def rates_are_estimated(scheduler):
+    lab.service(scheduler, options="-o", weights={"s1": 1000})
+    for name, value in (("est_nice", "5"), ("est_cpulist", "0")):
+        sysctl(VS + name, value)
+        yield sysctl(VS + name)
+
+    sent = 0
+
+    def rates():
+        nonlocal sent
+        assert None not in lab.send([key(n) for n in range(60)])
+        sent += 60
+        everything = [netlink.call("GET_SERVICE", service=mark(1))[0]["service"], *servers_of(mark(1))]
+        return all(it["stats64"][name] for it in everything for name in ("cps", "inpps", "inbps"))
+    wait_until(rates, "all rates have come up")
+    counted(sent)
+    netlink.call("ZERO")
+    yield counted(0), netlink.call("GET_SERVICE", service=mark(1))[0]["service"]["stats64"]
+    sysctl(VS + "run_estimation", 0)
+    wait_until(lambda: not estimators(), "the estimators stop")
+    assert None not in lab.send([key(n) for n in range(60)])
+    yield counted(0)
+    sysctl(VS + "run_estimation", 1)
+    yield counted(60), [found["stats64"]["conns"] for found in servers_of(mark(1))]
+    sysctl(VS + "est_nice", 0)
+
+
+CASES = [services_by_netlink, servers_by_netlink, services_by_sockopt, servers_by_sockopt,
+         zero_and_flush_by_netlink, zero_and_flush_by_sockopt, timeouts_and_information, daemons,
+         a_removed_server_comes_back_by_netlink, a_removed_server_comes_back_by_sockopt,
+         drop_entry, drop_packet, secure_tcp, rates_are_estimated]
+
+
+def every_command_is_in_a_case():
+    for case in CASES:
+        if case.__name__ not in called:
+            case()
+    commands = {"IPVS_CMD_" + name for name in COMMANDS} | \
+        {"IP_VS_SO_SET_" + name for name in SET} | {"IP_VS_SO_GET_" + name for name in GET}
+    used = set().union(*called.values())
+    assert used == commands, commands - used
+    if TABLE.exists():  # not where only this folder was taken into a kernel tree
+        rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", TABLE.read_text(), re.M))
+        assert set(rows) == commands, set(rows) ^ commands
+        for command, case in rows.items():
+            assert command in called[case], f"{command} is not in {case}"
+
+
+main([*CASES, every_command_is_in_a_case], lab)

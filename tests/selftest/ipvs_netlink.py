@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The IPVS control interface over generic netlink, as include/uapi/linux/ip_vs.h has it."""
+
+import os
+import socket
+import struct
+
+REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
+ERROR, DONE = 2, 3
+NESTED = 0x8000
+CONTROL = 16                             # the family that knows the numbers of the others
+
+# In the order of the header's enums, which begin with 1: an attribute's number is its place.
+COMMANDS = ("NEW_SERVICE", "SET_SERVICE", "DEL_SERVICE", "GET_SERVICE",
+            "NEW_DEST", "SET_DEST", "DEL_DEST", "GET_DEST",
+            "NEW_DAEMON", "DEL_DAEMON", "GET_DAEMON",
+            "SET_CONFIG", "GET_CONFIG", "SET_INFO", "GET_INFO", "ZERO", "FLUSH")
+COUNTERS = ("conns", "inpkts", "outpkts", "inbytes", "outbytes")
+RATES = ("cps", "inpps", "outpps", "inbps", "outbps")
+STATS64 = {name: "=Q" for name in COUNTERS + RATES} | {"pad": "bytes"}
+STATS = STATS64 | {name: "=I" for name in COUNTERS[:3] + RATES}
+SERVICE = {"af": "=H", "protocol": "=H", "addr": "bytes", "port": "!H", "fwmark": "=I",
+           "scheduler": "string", "flags": "=II", "timeout": "=I", "netmask": "=I",
+           "stats": STATS, "pe": "string", "stats64": STATS64}
+DEST = {"addr": "bytes", "port": "!H", "method": "=I", "weight": "=i", "upper": "=I", "lower": "=I",
+        "active": "=I", "inactive": "=I", "persistent": "=I", "stats": STATS, "af": "=H",
+        "stats64": STATS64, "tun_type": "=B", "tun_port": "!H", "tun_flags": "=H"}
+DAEMON = {"state": "=I", "interface": "string", "syncid": "=I", "maxlen": "=H", "group": "bytes",
+          "group6": "bytes", "port": "=H", "ttl": "=B"}
+TOP = {"service": SERVICE, "dest": DEST, "daemon": DAEMON, "tcp": "=I", "tcp_fin": "=I", "udp": "=I"}
+INFO = {"version": "=I", "size": "=I"}
+
+
+def address(text):
+    """An address as the attributes have it: 16 bytes, of which IPv4 uses four."""
+    family = socket.AF_INET6 if ":" in text else socket.AF_INET
+    return socket.inet_pton(family, text).ljust(16, b"\0")
+
+
+def attribute(number, payload):
+    length = 4 + len(payload)
+    return struct.pack("=HH", length, number) + payload + bytes(-length % 4)
+
+
+def encode(fields, values):
+    """{name: value} as attributes; a nested one is such a dictionary itself."""
+    data, order = b"", list(fields)
+    for name, value in values.items():
+        kind, number = fields[name], order.index(name) + 1
+        if isinstance(kind, dict):
+            data += attribute(number | NESTED, encode(kind, value))
+        elif kind == "string":
+            data += attribute(number, value.encode() + b"\0")
+        elif kind == "bytes":
+            data += attribute(number, value)
+        else:
+            values_of = value if isinstance(value, tuple) else (value,)
+            data += attribute(number, struct.pack(kind, *values_of))
+    return data
+
+
+def split(data):
+    """The (number, payload) of attributes in a row."""
+    at = 0
+    while at + 4 <= len(data):
+        length, number = struct.unpack_from("=HH", data, at)
+        yield number & ~NESTED, data[at + 4:at + length]
+        at += (length + 3) & ~3
+
+
+def decode(fields, data):
+    """What `encode()` makes, the other way round."""
+    values, order = {}, list(fields)
+    for number, payload in split(data):
+        name = order[number - 1]
+        kind = fields[name]
+        if isinstance(kind, dict):
+            values[name] = decode(kind, payload)
+        elif kind == "string":
+            values[name] = payload.rstrip(b"\0").decode()
+        elif kind == "bytes":
+            values[name] = payload
+        else:
+            value = struct.unpack(kind, payload)
+            values[name] = value if len(value) > 1 else value[0]
+    return values
+
+
+class Netlink:
+    """A socket in the network namespace that its maker is in. `used` has the commands that were called."""
+
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, CONTROL)
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self.sock.bind((0, 0))
+        self.used = set()
+        self.family = CONTROL
+        reply = self.exchange(3, attribute(2, b"IPVS\0"), version=1)  # CTRL_CMD_GETFAMILY, _FAMILY_NAME
+        self.family = struct.unpack("=H", dict(split(reply[0][20:]))[1])[0]
+
+    def call(self, command, dump=False, **values):
+        """What the kernel answers, decoded; raises OSError if that is an error."""
+        self.used.add("IPVS_CMD_" + command)
+        payload = encode(TOP, values)
+        replies = self.exchange(COMMANDS.index(command) + 1, payload, dump)
+        return [decode(INFO if reply[16] == COMMANDS.index("SET_INFO") + 1 else TOP, reply[20:])
+                for reply in replies]
+
+    def exchange(self, command, payload, dump=False, version=1):
+        """The messages of the answer to one request, whole; raises OSError if that is an error."""
+        flags = REQUEST | (DUMP if dump else ACK)
+        body = struct.pack("=BBH", command, version, 0) + payload
+        codes, replies = self.converse(
+            struct.pack("=IHHII", 16 + len(body), self.family, flags, 1, 0) + body)
+        if any(codes):
+            raise OSError(codes[0], os.strerror(codes[0]))
+        return replies
+
+    def converse(self, datagram):
+        """Sends it; returns the error numbers in the answer, of which 0 is none, and the other messages.
+        The kernel has answered when send() returns, and goes on with a dump when that is read."""
+        self.sock.send(datagram)
+        codes, replies = [], []
+        while True:
+            try:
+                data = self.sock.recv(1 << 17, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return codes, replies
+            at = 0
+            while at + 16 <= len(data):
+                length, kind = struct.unpack_from("=IH", data, at)
+                if kind in (ERROR, DONE):
+                    codes.append(-struct.unpack_from("=i", data, at + 16)[0])
+                else:
+                    replies.append(data[at:at + length])
+                at += (length + 3) & ~3
