@@ -7,91 +7,19 @@ docs/control-plane.md has the table of commands and cases; the last case here co
 was called.
 """
 
-import contextlib
-import errno
-import functools
 import re
 import socket
 from pathlib import Path
 
+from both import (BACKUP, DIRECT, MASTER, NAT, ONE_PACKET, PERSISTENT, TUNNEL, called, connections,
+                  counted, dump, lab, mark, netlink, on_both, refused, server,
+                  servers_of, sockopt, vip, whole)
 from harness import main, wait_until
-from ipvs_netlink import COMMANDS, Netlink, address
-from ipvs_sockopt import (DAEMON, EMPTY, GET, INFO, SET, TIMEOUT, VERSION_SIZE, Sockopt, daemon, dest,
-                          service)
-from lab import VIP, VIP6, Lab, inside, key, sysctl
+from ipvs_netlink import COMMANDS, address
+from ipvs_sockopt import DAEMON, EMPTY, GET, INFO, SET, TIMEOUT, VERSION_SIZE, daemon, dest, service
+from lab import VIP, key
 
 TABLE = Path(__file__).resolve().parents[2] / "docs/control-plane.md"
-VS = "net/ipv4/vs/"
-MASTER, BACKUP = 1, 2
-NAT, TUNNEL, DIRECT = 0, 2, 3
-PERSISTENT, ONE_PACKET = 0x1, 0x4
-
-lab = Lab()
-netlink, sockopt = Netlink(), Sockopt()
-called = {}
-
-
-def on_both(steps):
-    """A case: the steps on both schedulers. What they yield must be the same but for the name."""
-    @functools.wraps(steps)
-    def case():
-        answers = []
-        netlink.used.clear()
-        sockopt.used.clear()
-        for scheduler in ("lblc", "lblc_rs"):
-            lab.clear()
-            answers.append([repr(answer).replace("lblc_rs", "lblc") for answer in steps(scheduler)])
-        called[steps.__name__] = netlink.used | sockopt.used
-        c, ours = answers
-        for number, (one, other) in enumerate(zip(c, ours)):
-            assert one == other, f"answer {number}: {one}, and with lblc_rs {other}"
-        assert len(c) == len(ours) > 0, (len(c), len(ours))
-    return case
-
-
-def refused(work, *arguments, **more):
-    """The name of the error that a call raises."""
-    try:
-        work(*arguments, **more)
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    raise AssertionError(f"{arguments} {more} was not refused")
-
-
-# Services and servers ---------------------------------------------------------------------------
-
-def mark(number, family=socket.AF_INET):
-    return {"af": family, "fwmark": number}
-
-
-def vip(protocol="tcp", port=80, ipv6=False):
-    return {"af": socket.AF_INET6 if ipv6 else socket.AF_INET,
-            "protocol": socket.getprotobyname(protocol), "addr": address(VIP6 if ipv6 else VIP),
-            "port": port}
-
-
-def whole(which, scheduler, flags=0, timeout=0, netmask=None):
-    """A service with all that NEW_SERVICE and SET_SERVICE want."""
-    if netmask is None:
-        netmask = 128 if which["af"] == socket.AF_INET6 else 0xffffffff
-    return which | {"scheduler": scheduler, "flags": (flags, 0xffffffff), "timeout": timeout,
-                    "netmask": netmask}
-
-
-def server(name, weight=1000, upper=0, lower=0, method=DIRECT, port=0, ipv6=False):
-    return {"addr": address(lab.address(name, ipv6).strip("[]")), "port": port, "method": method,
-            "weight": weight, "upper": upper, "lower": lower}
-
-
-def dump():
-    """All services with their servers, as netlink shows them."""
-    services = [reply["service"] for reply in netlink.call("GET_SERVICE", dump=True)]
-    return [(found, servers_of(found)) for found in sorted(services, key=repr)]
-
-
-def servers_of(found):
-    which = {name: found[name] for name in ("af", "fwmark", "protocol", "addr", "port") if name in found}
-    return [reply["dest"] for reply in netlink.call("GET_DEST", dump=True, service=which)]
 
 
 @on_both
@@ -205,17 +133,6 @@ def servers_by_sockopt(scheduler):
 
 # Counters, settings and daemons -----------------------------------------------------------------
 
-def counted(conns, which=None):
-    """The core's counters of a service, once they have come to `conns`: it sums up every two seconds."""
-    which = which or mark(1)
-
-    def counters():
-        stats = netlink.call("GET_SERVICE", service=which)[0]["service"]["stats64"]
-        return stats["conns"] == conns and stats
-    stats = wait_until(counters, f"{conns} connections were counted")
-    return tuple(stats[name] for name in ("conns", "inpkts", "inbytes"))
-
-
 def busy(scheduler):
     """Two services that had traffic."""
     for number in (1, 2):
@@ -312,12 +229,6 @@ def daemons(scheduler):
 
 # What the core does besides ---------------------------------------------------------------------
 
-def connections():
-    """What the servers of mark 1 have, but for the packets, which may be sent twice."""
-    return [(found["addr"], found["weight"], found["active"], found["inactive"], found["persistent"])
-            for found in servers_of(mark(1))]
-
-
 def comes_back_from_the_trash(scheduler, remove, add):
     lab.service(scheduler, weights={"s1": 1000})
     assert {held.server for held in lab.hold(key(1), 3) + lab.hold(key(2))} == {"s1"}
@@ -356,154 +267,9 @@ def a_removed_server_comes_back_by_sockopt(scheduler):
         lambda: sockopt.set("ADDDEST", which + dest(lab.address("s1"), 0, DIRECT, 500)))
 
 
-@contextlib.contextmanager
-def little_memory(enough=False):
-    """The defense takes memory for short, whatever there is."""
-    before = sysctl(VS + "amemthresh")
-    sysctl(VS + "amemthresh", 0 if enough else 2 ** 31 - 1)
-    try:
-        yield
-    finally:
-        sysctl(VS + "amemthresh", before)
-
-
-def half_open(count):
-    """Begins connections that nobody answers; returns the states that they are in."""
-    before, socks = lab.table_size(), []
-    for n in range(count):
-        with inside("client"):
-            socks.append(socket.socket())
-        socks[n].setblocking(False)
-        socks[n].connect_ex((key(n), 80))
-    wait_until(lambda: lab.table_size() >= before + count, "the director knows the connections")
-    for sock in socks:
-        sock.close()
-    with open("/proc/net/ip_vs_conn") as file:
-        return {line.split()[7] for line in file.readlines()[1:]}
-
-
-def silent_service(scheduler):
-    netlink.call("NEW_SERVICE", service=whole(mark(1), scheduler))
-    netlink.call("NEW_DEST", service=mark(1), dest=server("s1") | {"addr": address("10.0.11.77")})
-
-
-def still_serving(scheduler):
-    lab.service(scheduler, mark=2)
-    return lab.ask(key(1), port=81) in lab.names
-
-
-def all_modes(name):
-    """Each mode of a defense: yields while it is in force, and whether it defends."""
-    sysctl(VS + name, 1)
-    assert sysctl(VS + name) == "1"
-    yield False
-    with little_memory():
-        sysctl(VS + name, 0)
-        sysctl(VS + name, 1)
-        assert sysctl(VS + name) == "2"
-        yield True
-        with little_memory(enough=True):
-            wait_until(lambda: sysctl(VS + name) == "1", "the defense sees that there is memory")
-            yield False
-    sysctl(VS + name, 3)
-    yield True
-    sysctl(VS + name, 0)
-    yield False
-
-
-@on_both
-def drop_entry(scheduler):
-    for defends in all_modes("drop_entry"):
-        silent_service(scheduler)
-        yield half_open(300)
-        if defends:
-            wait_until(lambda: lab.table_size() < 300, "some are dropped")
-        yield sysctl(VS + "drop_entry")
-        before = sysctl(VS + "drop_entry")
-        sysctl(VS + "drop_entry", 0)
-        wait_until(lambda: sum(connections()[0][2:4]) == lab.table_size(),
-                   "the server's counters are the number of connections")
-        yield still_serving(scheduler)
-        lab.clear()
-        sysctl(VS + "drop_entry", before)
-
-
-@on_both
-def drop_packet(scheduler):
-    sysctl(VS + "am_droprate", 2)
-    for defends in all_modes("drop_packet"):
-        lab.service(scheduler)
-        with inside("client"):
-            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with lab.servers.arrived:
-            lab.servers.datagrams.clear()
-        for n in range(20):
-            sock.sendto(b"some", (key(n), 80))
-        yield defends, sysctl(VS + "drop_packet")
-        before = sysctl(VS + "drop_packet")
-        sysctl(VS + "drop_packet", 0)
-        sock.sendto(b"last", (key(100), 80))
-        wait_until(lambda: b"last" in [data for data, _ in lab.servers.datagrams], "it arrives")
-        sock.close()
-        yield lab.table_size() - 1, still_serving(scheduler)
-        lab.clear()
-        sysctl(VS + "drop_packet", before)
-    sysctl(VS + "am_droprate", 10)
-
-
-@on_both
-def secure_tcp(scheduler):
-    for defends in all_modes("secure_tcp"):
-        silent_service(scheduler)
-        states = half_open(10)
-        assert states == {"SYNACK" if defends else "SYN_RECV"}, states
-        yield sysctl(VS + "secure_tcp"), states, still_serving(scheduler)
-        lab.clear()
-
-
-def estimators():
-    """The kernel threads that estimate rates."""
-    found = 0
-    for path in Path("/proc").glob("[0-9]*/comm"):
-        try:
-            found += path.read_text().startswith("ipvs-e:")
-        except OSError:
-            pass
-    return found
-
-
-@on_both
-def rates_are_estimated(scheduler):
-    lab.service(scheduler, options="-o", weights={"s1": 1000})
-    for name, value in (("est_nice", "5"), ("est_cpulist", "0")):
-        sysctl(VS + name, value)
-        yield sysctl(VS + name)
-
-    sent = 0
-
-    def rates():
-        nonlocal sent
-        assert None not in lab.send([key(n) for n in range(60)])
-        sent += 60
-        everything = [netlink.call("GET_SERVICE", service=mark(1))[0]["service"], *servers_of(mark(1))]
-        return all(it["stats64"][name] for it in everything for name in ("cps", "inpps", "inbps"))
-    wait_until(rates, "all rates have come up")
-    counted(sent)
-    netlink.call("ZERO")
-    yield counted(0), netlink.call("GET_SERVICE", service=mark(1))[0]["service"]["stats64"]
-    sysctl(VS + "run_estimation", 0)
-    wait_until(lambda: not estimators(), "the estimators stop")
-    assert None not in lab.send([key(n) for n in range(60)])
-    yield counted(0)
-    sysctl(VS + "run_estimation", 1)
-    yield counted(60), [found["stats64"]["conns"] for found in servers_of(mark(1))]
-    sysctl(VS + "est_nice", 0)
-
-
 CASES = [services_by_netlink, servers_by_netlink, services_by_sockopt, servers_by_sockopt,
          zero_and_flush_by_netlink, zero_and_flush_by_sockopt, timeouts_and_information, daemons,
-         a_removed_server_comes_back_by_netlink, a_removed_server_comes_back_by_sockopt,
-         drop_entry, drop_packet, secure_tcp, rates_are_estimated]
+         a_removed_server_comes_back_by_netlink, a_removed_server_comes_back_by_sockopt]
 
 
 def every_command_is_in_a_case():

@@ -63,10 +63,10 @@ class Sockopt:
         self.used.add("IP_VS_SO_GET_" + option)
         return self.get_raw(BASE + GET.index(option), data, size)
 
-    def get_raw(self, number, data, size=None):
-        """The same for any option's number."""
+    def get_raw(self, number, data, size=None, room=None):
+        """The same for any option's number; with `room`, the buffer has not the size that we say."""
         size = len(data) if size is None else size
-        buffer = ctypes.create_string_buffer(data, max(size, 1))
+        buffer = ctypes.create_string_buffer(data, room or max(size, 1))
         length = ctypes.c_int(size)
         if libc.getsockopt(self.sock.fileno(), socket.IPPROTO_IP, number, buffer, ctypes.byref(length)):
             code = ctypes.get_errno()

@@ -371,16 +371,20 @@ class Lab:
         with inside("client"), self.servers.arrived:
             self.servers.datagrams.clear()
             sock = socket.socket(family, socket.SOCK_DGRAM)
-        got = {}
+        # Others may send as well.
+        token, got = os.urandom(8), {}
+
+        def arrived():
+            mine = [(data[8:], name) for data, name in self.servers.datagrams if data[:8] == token]
+            got.update((struct.unpack("!I", number)[0], name) for number, name in mine)
+            self.servers.datagrams.clear()
+            return len(got) >= start + len(batch)
+
         with sock:
             for start in range(0, len(addresses), 64):
                 batch = addresses[start:start + 64]
                 for number, address in enumerate(batch, start):
-                    sock.sendto(struct.pack("!I", number), (address, port))
+                    sock.sendto(token + struct.pack("!I", number), (address, port))
                 with self.servers.arrived:
-                    self.servers.arrived.wait_for(lambda: len(self.servers.datagrams) >= len(batch),
-                                                  timeout=5 * SLOW)
-                    for data, name in self.servers.datagrams:
-                        got[struct.unpack("!I", data)[0]] = name
-                    self.servers.datagrams.clear()
+                    self.servers.arrived.wait_for(arrived, timeout=5 * SLOW)
         return [got.get(number) for number in range(len(addresses))]

@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""What the core does to a service when memory or CPU time is short, and how it estimates rates: the same steps
+on -s lblc and -s lblc_rs, and the same answers."""
+
+import contextlib
+import socket
+from pathlib import Path
+
+from both import VS, connections, counted, lab, mark, netlink, on_both, server, servers_of, whole
+from harness import main, wait_until
+from ipvs_netlink import address
+from lab import inside, key, sysctl
+
+
+@contextlib.contextmanager
+def little_memory(enough=False):
+    """The defense takes memory for short, whatever there is."""
+    before = sysctl(VS + "amemthresh")
+    sysctl(VS + "amemthresh", 0 if enough else 2 ** 31 - 1)
+    try:
+        yield
+    finally:
+        sysctl(VS + "amemthresh", before)
+
+
+def half_open(count):
+    """Begins connections that nobody answers; returns the states that they are in."""
+    before, socks = lab.table_size(), []
+    for n in range(count):
+        with inside("client"):
+            socks.append(socket.socket())
+        socks[n].setblocking(False)
+        socks[n].connect_ex((key(n), 80))
+    wait_until(lambda: lab.table_size() >= before + count, "the director knows the connections")
+    for sock in socks:
+        sock.close()
+    with open("/proc/net/ip_vs_conn") as file:
+        return {line.split()[7] for line in file.readlines()[1:]}
+
+
+def silent_service(scheduler):
+    netlink.call("NEW_SERVICE", service=whole(mark(1), scheduler))
+    netlink.call("NEW_DEST", service=mark(1), dest=server("s1") | {"addr": address("10.0.11.77")})
+
+
+def still_serving(scheduler):
+    lab.service(scheduler, mark=2)
+    return lab.ask(key(1), port=81) in lab.names
+
+
+def all_modes(name):
+    """Each mode of a defense: yields while it is in force, and whether it defends."""
+    sysctl(VS + name, 1)
+    assert sysctl(VS + name) == "1"
+    yield False
+    with little_memory():
+        sysctl(VS + name, 0)
+        sysctl(VS + name, 1)
+        assert sysctl(VS + name) == "2"
+        yield True
+        with little_memory(enough=True):
+            wait_until(lambda: sysctl(VS + name) == "1", "the defense sees that there is memory")
+            yield False
+    sysctl(VS + name, 3)
+    yield True
+    sysctl(VS + name, 0)
+    yield False
+
+
+@on_both
+def drop_entry(scheduler):
+    for defends in all_modes("drop_entry"):
+        silent_service(scheduler)
+        yield half_open(300)
+        if defends:
+            wait_until(lambda: lab.table_size() < 300, "some are dropped")
+        yield sysctl(VS + "drop_entry")
+        before = sysctl(VS + "drop_entry")
+        sysctl(VS + "drop_entry", 0)
+        wait_until(lambda: sum(connections()[0][2:4]) == lab.table_size(),
+                   "the server's counters are the number of connections")
+        yield still_serving(scheduler)
+        lab.clear()
+        sysctl(VS + "drop_entry", before)
+
+
+@on_both
+def drop_packet(scheduler):
+    sysctl(VS + "am_droprate", 2)
+    for defends in all_modes("drop_packet"):
+        lab.service(scheduler)
+        with inside("client"):
+            sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with lab.servers.arrived:
+            lab.servers.datagrams.clear()
+        for n in range(20):
+            sock.sendto(b"some", (key(n), 80))
+        yield defends, sysctl(VS + "drop_packet")
+        before = sysctl(VS + "drop_packet")
+        sysctl(VS + "drop_packet", 0)
+        sock.sendto(b"last", (key(100), 80))
+        wait_until(lambda: b"last" in [data for data, _ in lab.servers.datagrams], "it arrives")
+        sock.close()
+        yield lab.table_size() - 1, still_serving(scheduler)
+        lab.clear()
+        sysctl(VS + "drop_packet", before)
+    sysctl(VS + "am_droprate", 10)
+
+
+@on_both
+def secure_tcp(scheduler):
+    for defends in all_modes("secure_tcp"):
+        silent_service(scheduler)
+        states = half_open(10)
+        assert states == {"SYNACK" if defends else "SYN_RECV"}, states
+        yield sysctl(VS + "secure_tcp"), states, still_serving(scheduler)
+        lab.clear()
+
+
+def estimators():
+    """The kernel threads that estimate rates."""
+    found = 0
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            found += path.read_text().startswith("ipvs-e:")
+        except OSError:
+            pass
+    return found
+
+
+@on_both
+def rates_are_estimated(scheduler):
+    lab.service(scheduler, options="-o", weights={"s1": 1000})
+    for name, value in (("est_nice", "5"), ("est_cpulist", "0")):
+        sysctl(VS + name, value)
+        yield sysctl(VS + name)
+
+    sent = 0
+
+    def rates():
+        nonlocal sent
+        assert None not in lab.send([key(n) for n in range(60)])
+        sent += 60
+        everything = [netlink.call("GET_SERVICE", service=mark(1))[0]["service"], *servers_of(mark(1))]
+        return all(it["stats64"][name] for it in everything for name in ("cps", "inpps", "inbps"))
+    wait_until(rates, "all rates have come up")
+    counted(sent)
+    netlink.call("ZERO")
+    yield counted(0), netlink.call("GET_SERVICE", service=mark(1))[0]["service"]["stats64"]
+    sysctl(VS + "run_estimation", 0)
+    wait_until(lambda: not estimators(), "the estimators stop")
+    assert None not in lab.send([key(n) for n in range(60)])
+    yield counted(0)
+    sysctl(VS + "run_estimation", 1)
+    yield counted(60), [found["stats64"]["conns"] for found in servers_of(mark(1))]
+    sysctl(VS + "est_nice", 0)
+
+
+main([drop_entry, drop_packet, secure_tcp, rates_are_estimated], lab)
