@@ -208,15 +208,16 @@ impl Table {
     /// for the longest time. Returns whether there was one.
     fn evict(&self, service: &Service, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = timer::now();
-        let chains = self.list.shuffled(random::number(), rcu);
-        // One of a chain: those that share it may all be of one kind.
-        let any = chains
-            .take(Evictee::CHAINS)
-            .filter_map(|mut chain| chain.next());
-        let victim = any.take(Evictee::SAMPLE).max_by_key(|entry| Evictee {
+        let rank = |entry: &&Entry| Evictee {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
-        });
+        };
+        let chains = self.list.shuffled(random::number(), rcu);
+        // One of a chain, whichever that is: those that share it may all be of one kind, with the newest first.
+        let any = chains
+            .take(Evictee::CHAINS)
+            .filter_map(|chain| chain.max_by_key(rank));
+        let victim = any.take(Evictee::SAMPLE).max_by_key(rank);
         let Some(victim) = victim.filter(|victim| self.forget(victim, |_| true, rcu)) else {
             return false;
         };

@@ -182,20 +182,28 @@ impl<T: Item> HashList<T> {
         }
     }
 
-    /// All chains, in an order that depends on `random` alone: neighbours in the table may have related
-    /// keys. Any context; takes no lock.
+    /// All chains, in an order that depends on `random` alone. Related keys have chains at equal distances, so
+    /// the order has none. Any context; takes no lock.
     pub(crate) fn shuffled<'g>(
         &'g self,
         random: u64,
         rcu: ReadSide<'g>,
     ) -> impl Iterator<Item = Chain<'g, T>> {
         let buckets = self.current(rcu);
-        let (chains, first) = (buckets.heads.len(), random as usize);
-        // An odd stride comes by every chain of a power of two.
-        let stride = random.wrapping_shr(u32::BITS) as usize | 1;
+        let chains = buckets.heads.len();
+        let (mask, half) = (chains.wrapping_sub(1), chains.trailing_zeros().div_ceil(2));
+        let odd = [
+            random as usize | 1,
+            random.wrapping_shr(u32::BITS) as usize | 1,
+        ];
+        let first = random.wrapping_shr(u32::BITS / 2) as usize;
         (0..chains).map(move |n| {
-            let number = first.wrapping_add(n.wrapping_mul(stride));
-            buckets.chain(number & chains.wrapping_sub(1), rcu)
+            // Each step is one to one on as many bits as there are, so every chain comes once.
+            let number = odd.iter().fold(n, |number, odd| {
+                let number = number.wrapping_mul(*odd) & mask;
+                number ^ number.wrapping_shr(half)
+            });
+            buckets.chain(number.wrapping_add(first) & mask, rcu)
         })
     }
 

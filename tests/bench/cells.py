@@ -64,11 +64,18 @@ FLAT = (Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"), 1.1)
 
 
 def target(cell, unit):
-    """The least that C's cost over ours must be, or None."""
+    """The least that C's cost over ours must be, or None. What is demanded of time comes from memory that does
+    not have to be waited for; a count of instructions does not know that: it shall not be higher than C's."""
+    if unit == "instructions":
+        if cell.op == "hit" and cell.d == 4:
+            return 1.0
+        if (cell.op, cell.d) == ("saturated", 64) or (cell.op, cell.n, cell.d) == ("miss", 16384, 4):
+            return 1.0
+        return 1000 if cell.op == "adversarial" else None
     if cell.op == "hit" and cell.d == 4 and cell.temp == "hot":
         if cell.n <= 256:
-            return 0.95 if unit == "ns" else 1.0
-        return {1000: 1.5, 16384: 5, 24576: 8}.get(cell.n) if unit == "ns" else None
+            return 0.95
+        return {1000: 1.5, 16384: 5, 24576: 8}.get(cell.n)
     if cell.temp == "cold":
         return 2.5 if cell.n == 16384 else None
     if cell.op == "miss" and (cell.n, cell.d) == (16384, 4):
