@@ -252,7 +252,6 @@ def anything_may_happen_at_any_time():
     """Four threads throw dice at once: services and their scheduler, servers, settings, C's module."""
     run("modprobe -a ip_vs_lblc_rs ip_vs_lblc")
     seconds, did, failures = rounds(4, 120), {}, []
-    end = time.monotonic() + seconds
 
     def thrower(storm, *actions):
         chance, did[storm] = dice(storm), 0
@@ -294,6 +293,8 @@ def anything_may_happen_at_any_time():
 
     with Crowd(SEED, keys=20000) as crowd:
         service()
+        crowd.flows(100)
+        end = time.monotonic() + seconds
         threads = [thrower("services", change_service, replace_service),
                    thrower("servers", add_or_edit, add_or_edit, remove),
                    thrower("more servers", add_or_edit, remove), thrower("settings", settings, c_module)]

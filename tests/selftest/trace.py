@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 
 from harness import commands, loaded, main, run, unload_all, wait_until
 from lab import VIP, VIP6, Lab, key, sysctl
@@ -182,10 +183,16 @@ def bpftrace(command):
     with open("/tmp/bpftrace.out", "w+") as out:
         child = subprocess.Popen(["sh", "-c", "exec " + command], stdout=out, stderr=out)
         try:
+            since, before = time.monotonic(), None
+
             def listens():
-                """Waits for events: everything is compiled and attached."""
+                """Waits for events, with all files open, and has for two seconds: everything is attached."""
+                nonlocal since, before
                 with open(f"/proc/{child.pid}/wchan") as file:
-                    return "poll" in file.read() or child.poll() is not None
+                    now = "poll" in file.read(), os.listdir(f"/proc/{child.pid}/fd")
+                if now != before or not now[0]:
+                    since, before = time.monotonic(), now
+                return time.monotonic() > since + 2 or child.poll() is not None
             wait_until(listens, "bpftrace listens", LONG)
             assert child.poll() is None, text(out)
             yield said
