@@ -43,6 +43,9 @@ install: ## what `make module` and `make lblctop` built, and the manual pages
 	[ ! -e $(LBLCTOP) ] || install -D -t /usr/local/sbin $(LBLCTOP)
 	[ ! -e $(LBLCTOP) ] || install -D -m 644 -t /usr/local/share/man/man8 man/lblctop.8
 
+deb: ## Debian packages, in build/deb (KERNEL: those with the module ready to load, default stock)
+	@scripts/deb
+
 man: ## show the manual page, ip_vs_lblc_rs(4)
 	@scripts/man
 

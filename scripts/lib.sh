@@ -87,18 +87,37 @@ as_root() {
 	${LBLC_EXEC:-} unshare "${flags[@]}" "$@"
 }
 
-# `make matrix` has others for kernels of other kinds.
-ROOT=${LBLC_ROOT:-$CACHE/root-$(key "$TOP/scripts/root.packages" "$TOP/scripts/make-root")}
+# Debian 13 roots, each with the packages of scripts/LIST.packages: `root` is the tool root, in which
+# everything is built and run; Debian packages and whole machines have roots of their own. (`make matrix` puts
+# others in the place of the tool root, for kernels of other kinds.)
+debian_root() { # LIST
+	[[ $1 == root && -n ${LBLC_ROOT:-} ]] && echo "$LBLC_ROOT" && return
+	echo "$CACHE/$1-$(key "$TOP/scripts/$1.packages" "$TOP/scripts/make-root")"
+}
+# shellcheck disable=SC2034 # for who sources this
+ROOT=$(debian_root root)
 
-# in_root [FROM:TO]... -- COMMAND...: runs it in the Debian tool root, as root, with the checkout at
+# make-root knows one list only, and cannot change without all that was built in the tool root being built
+# anew: so it sees the list that is asked for in the place of that one.
+make_root() { # LIST DIR
+	as_root sh -c 'mount --bind "$1" "$2" && exec "$3" "$4"' sh \
+		"$TOP/scripts/$1.packages" "$TOP/scripts/root.packages" "$TOP/scripts/make-root" "$2"
+}
+
+# in_debian LIST [FROM:TO]... -- COMMAND...: runs it in that Debian root, as root, with the checkout at
 # /work (where it also starts) and each FROM mounted at TO.
-in_root() {
-	local binds=()
+in_debian() {
+	local list=$1 root binds=()
+	root=$(debian_root "$list")
+	shift
 	while [[ $1 != -- ]]; do
 		binds+=("$1")
 		shift
 	done
 	shift
-	cached "$ROOT" "$TOP/scripts/make-root"
-	as_root "$TOP/scripts/enter-root" "$ROOT" "$TOP:/work" "${binds[@]}" -- "$@"
+	cached "$root" make_root "$list"
+	as_root "$TOP/scripts/enter-root" "$root" "$TOP:/work" "${binds[@]}" -- "$@"
 }
+
+# in_root [FROM:TO]... -- COMMAND...: the same in the tool root.
+in_root() { in_debian root "$@"; }
