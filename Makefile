@@ -63,6 +63,9 @@ mutants: ## whether the host tests miss a line that is changed (cargo-mutants)
 storm: ## the long form of the storms, which change everything under traffic, in um and stock (KERNEL, CASE, SEED)
 	@scripts/storm
 
+test-install: ## the packages on whole Debian machines: install, boot, upgrade the kernel, remove
+	@scripts/test-install
+
 bench: ## what a choice costs in ns, C's and ours, in um (table and pictures in build/bench)
 	@scripts/bench time
 

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# Sourced by scripts/test-install and scripts/test-signed: whole Debian 13 machines with systemd. A machine is
+# a folder, into which one can chroot, and of which a disk is made to boot it with its own kernel.
+
+MACHINES=$TOP/build/machines
+
+# A new machine.
+machine_new() { # NAME
+	local dir=$MACHINES/$1 root
+	in_debian machine -- true
+	root=$(debian_root machine)
+	as_root rm -rf "$dir"
+	mkdir -p "$dir"
+	# It keeps its documents, unlike our roots; and it is no first boot, which would ask questions.
+	as_root sh -c 'cp -a "$1" "$2/root" && cd "$2/root" && rm -f etc/dpkg/dpkg.cfg.d/99mmdebstrap &&
+		cp -r "$3/tests/install/etc/." etc/ && ln -sf ../lblc-proof.service etc/systemd/system/multi-user.target.wants/ &&
+		echo director >etc/hostname && tr -d - </proc/sys/kernel/random/uuid >etc/machine-id &&
+		printf "%s\n" ext4 virtio_blk virtio_pci >>etc/initramfs-tools/modules &&
+		sed -i s/^MODULES=.*/MODULES=list/ etc/initramfs-tools/initramfs.conf' sh "$root" "$dir" "$TOP"
+}
+
+# Runs a command in the machine while it is not running.
+machine_do() { # NAME COMMAND...
+	as_root "$TOP/scripts/enter-root" "$MACHINES/$1/root" "$TOP:/work" -- \
+		env DEBIAN_FRONTEND=noninteractive "${@:2}"
+}
+
+# Makes its disk.
+machine_disk() { # NAME
+	local proof=$MACHINES/$1/root/proof source
+	read -r _ source _ < <("$TOP/scripts/kernel" tree stock)
+	as_root rm -rf "$proof"
+	as_root sh -c 'mkdir -p "$1/deb" && cp "$2"/tests/selftest/lab.py "$2"/tests/selftest/harness.py "$2"/tests/selftest/verdict.py "$2"/tests/install/proof.py "$1/" &&
+		cp "$2"/build/deb/*.deb "$1/deb/" && cp -r "$3/tools/testing/selftests/kselftest" "$1/"' \
+		sh "$proof" "$TOP" "$source"
+	in_debian packaging "$MACHINES/$1:/machine" -- sh -c '
+		rm -f /machine/disk
+		size=$(du --summarize --block-size=1M /machine/root | cut -f1)
+		mke2fs -q -t ext4 -L machine -d /machine/root /machine/disk $((size * 5 / 4 + 512))M'
+}
+
+# Boots it, and judges what the cases of one step say (tests/install/proof.py).
+machine_boot() { # NAME RELEASE STEP
+	local dir=$MACHINES/$1 title="$1 $2 $3" log said
+	log=$LOGS/machine-$1-$2-$3.console
+	say "boot $title"
+	rm -f "$dir/verdict"
+	in_debian packaging "$dir:/machine" -- scripts/boot-machine "$2" "$3" >"$log" || true
+	tr -d '\r' <"$dir/verdict" >"$dir/ktap" || true
+	report "$title" "$dir/ktap"
+	if ! said=$("$TOP/scripts/scan-console" "$log" 2>&1); then
+		awk '{ print "# " $0 }' <<<"$said"
+		result "not ok" "$title: the kernel complained"
+	fi
+}

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The cases of scripts/test-install that need a running machine. lblc.step=NAME on the kernel's command
+line says which."""
+
+import glob
+import os
+import re
+import sys
+import traceback
+
+import verdict
+from harness import ksft, loaded, run
+
+SAMPLES = "/usr/share/doc/ip-vs-lblc-rs-common/examples"
+MODULE, FILE = "ip_vs_lblc_rs", "/proc/net/ip_vs_lblc_rs"
+CONFIGURED = {"ip_vs_lblc_rs-modules.conf": "/etc/modules-load.d/ip_vs_lblc_rs.conf",
+              "ip_vs_lblc_rs-sysctl.conf": "/etc/sysctl.d/ip_vs_lblc_rs.conf",
+              "ipvsadm.rules": "/etc/ipvsadm.rules"}
+RELEASE = os.uname().release
+
+
+def the_machine_is_up():
+    state = run("systemctl is-system-running --wait", check=False).stdout.strip()
+    assert state == "running", run("systemctl --failed --no-legend")
+
+
+def nothing_of_ours_is_there():
+    assert MODULE not in loaded() and not os.path.exists(FILE)
+    assert run(f"modprobe {MODULE}", check=False).returncode != 0
+    left = run(r"find / -xdev \( -path /proof -o -path /var/lib/dpkg \) -prune -o"
+               r" \( -name '*lblc_rs*' -o -name '*lblc-rs*' \) -print")
+    assert not left, left
+    assert not re.search(MODULE, open(f"/lib/modules/{RELEASE}/modules.dep").read())
+    status = run("dpkg-query -W -f '${Package} ${Status}\\n' 'ip-vs-lblc-rs*' lblctop", check=False).stdout
+    assert " installed" not in status, status
+
+
+def apt_installs_the_packages():
+    packages = " ".join(glob.glob("/proof/deb/ip-vs-lblc-rs-common_*.deb") +
+                        glob.glob(f"/proof/deb/ip-vs-lblc-rs-modules-{RELEASE}_*.deb"))
+    run(f"apt-get install -y --no-install-recommends {packages}", env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    assert not run("dpkg --audit")
+
+
+def the_module_loads_by_its_name_and_by_its_use():
+    run(f"modprobe {MODULE}")
+    run(f"rmmod {MODULE}")
+    run("ipvsadm -A -f 7 -s lblc_rs")
+    assert MODULE in loaded()
+    run("ipvsadm -D -f 7")
+    version = run("dpkg-query -W -f '${Version}' ip-vs-lblc-rs-common")
+    assert open(f"/sys/module/{MODULE}/version").read().strip() == version
+
+
+def the_samples_are_put_in_etc():
+    for sample, path in CONFIGURED.items():
+        run(f"cp {SAMPLES}/{sample} {path}")
+    run("sed -i 's/^AUTO=.*/AUTO=\"true\"/' /etc/default/ipvsadm")
+
+
+def the_service_is_up_after_the_boot():
+    assert run("systemctl is-active ipvsadm") == "active"
+    assert MODULE in loaded() and "ip_vs_lblc" not in loaded()
+    assert "FWM  00000001 lblc_rs" in open("/proc/net/ip_vs").read()
+    assert run("sysctl -n net.ipv4.vs.lblc_expiration") == "3600"
+    assert run("sysctl -n net.ipv4.vs.lblc_rs_max_entries") == "100000"
+
+
+def each_destination_keeps_its_server():
+    """Real requests through the service that was there since the boot, in the network of lab.py."""
+    run(f"ip netns attach director {os.getpid()}")  # where the service is
+    import lab
+    network = lab.Lab(servers=3)
+    keys = [lab.key(number) for number in range(30)]
+    # Held open, so that the servers have load and the keys are spread.
+    first = [network.hold(key)[0].server for key in keys]
+    assert set(first) == {"s1", "s2", "s3"}, first
+    for _ in range(3):
+        assert [network.ask(key) for key in keys] == first
+    shown = open(FILE).read()
+    assert all(f" {key} 10.0.1{server[1]}.2:" in shown for key, server in zip(keys, first)), shown
+    for connection in network.conns:
+        connection.close()
+
+
+def apt_removes_the_packages_from_a_stopped_director():
+    run("systemctl stop ipvsadm; ipvsadm -C")
+    names = run("dpkg-query -W -f '${Package}\\n' 'ip-vs-lblc-rs*'").replace("\n", " ")
+    run(f"apt-get remove -y {names}", env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    for path in CONFIGURED.values():
+        os.unlink(path)
+
+
+def the_kernel_is_unharmed():
+    assert not verdict.taints(), verdict.taints()
+
+
+STEPS = {
+    "install": [the_machine_is_up, nothing_of_ours_is_there, apt_installs_the_packages,
+                the_module_loads_by_its_name_and_by_its_use, the_samples_are_put_in_etc, the_kernel_is_unharmed],
+    "service": [the_machine_is_up, the_service_is_up_after_the_boot, each_destination_keeps_its_server,
+                the_kernel_is_unharmed],
+    "remove": [the_machine_is_up, the_service_is_up_after_the_boot,
+               apt_removes_the_packages_from_a_stopped_director, nothing_of_ours_is_there, the_kernel_is_unharmed],
+}
+step = re.search(r"lblc\.step=(\w+)", open("/proc/cmdline").read())[1]
+sys.stdout.reconfigure(line_buffering=True)
+ksft.print_header()
+ksft.set_plan(len(STEPS[step]))
+for case in STEPS[step]:
+    try:
+        case()
+    except Exception as error:  # whatever it is, it is this case's failure
+        for text in f"{type(error).__name__}: {error}\n{traceback.format_exc(limit=-2)}".splitlines():
+            ksft.print_msg(text)
+        ksft.test_result_fail(case.__name__)
+    else:
+        ksft.test_result_pass(case.__name__)
+ksft.finished()
