@@ -66,6 +66,9 @@ storm: ## the long form of the storms, which change everything under traffic, in
 test-install: ## the packages on whole Debian machines: install, boot, upgrade the kernel, remove
 	@scripts/test-install
 
+test-signed: ## a signed module on a machine with Secure Boot
+	@scripts/test-signed
+
 bench: ## what a choice costs in ns, C's and ours, in um (table and pictures in build/bench)
 	@scripts/bench time
 

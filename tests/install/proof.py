@@ -91,6 +91,35 @@ def apt_removes_the_packages_from_a_stopped_director():
         os.unlink(path)
 
 
+def this_is_secure_boot():
+    variable = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+    if not os.path.exists(variable):
+        run("mount -t efivarfs efivarfs /sys/firmware/efi/efivars")
+    assert open(variable, "rb").read()[4] == 1
+    assert "[integrity]" in open("/sys/kernel/security/lockdown").read()
+    assert open("/sys/module/module/parameters/sig_enforce").read().strip() == "Y"
+    assert "MOK of this machine" in run("cat /proc/keys")
+
+
+def without_a_known_signature_it_is_refused():
+    run("modprobe ip_vs")
+    for name in ("unsigned", "stranger"):
+        done = run(f"insmod /root/keys/{name}.ko", check=False)
+        assert done.returncode != 0 and "Key was rejected" in done.stderr, done
+        assert MODULE not in loaded()
+
+
+def with_the_owners_signature_it_loads_and_works():
+    assert "MOK of this machine" in run(f"modinfo -F signer {MODULE}")
+    run("ipvsadm -A -f 7 -s lblc_rs")
+    assert MODULE in loaded()
+    run("ipvsadm -D -f 7")
+
+
+def the_kernel_holds_it_for_signed():
+    assert verdict.taints() == [f"tainted is {verdict.OUT_OF_TREE}, not {verdict.OUT_OF_TREE | verdict.UNSIGNED}"]
+
+
 def the_kernel_is_unharmed():
     assert not verdict.taints(), verdict.taints()
 
@@ -102,6 +131,8 @@ STEPS = {
                 the_kernel_is_unharmed],
     "remove": [the_machine_is_up, the_service_is_up_after_the_boot,
                apt_removes_the_packages_from_a_stopped_director, nothing_of_ours_is_there, the_kernel_is_unharmed],
+    "signed": [this_is_secure_boot, without_a_known_signature_it_is_refused,
+               with_the_owners_signature_it_loads_and_works, the_kernel_holds_it_for_signed],
 }
 step = re.search(r"lblc\.step=(\w+)", open("/proc/cmdline").read())[1]
 sys.stdout.reconfigure(line_buffering=True)
