@@ -196,7 +196,7 @@ impl<T: Item> HashList<T> {
             random as usize | 1,
             random.wrapping_shr(u32::BITS) as usize | 1,
         ];
-        let first = random.wrapping_shr(u32::BITS / 2) as usize;
+        let first = random as usize;
         (0..chains).map(move |n| {
             // Each step is one to one on as many bits as there are, so every chain comes once.
             let number = odd.iter().fold(n, |number, odd| {
