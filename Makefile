@@ -8,11 +8,7 @@ MO ?= $(CURDIR)/build/host
 
 LBLCTOP = build/lblctop/lblctop
 
-.PHONY: $(shell sed -n 's/^\([a-z-]*\):.* \#\# .*/\1/p' Makefile)
-.PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json cache clean distclean
-.PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json patch cache clean distclean
-.PHONY: help modules module install man demo test bench bench-icount check shell rust-project.json patch matrix cache clean distclean
-.PHONY: help modules module install man demo test storm bench bench-icount check shell cache clean distclean
+.PHONY: $(shell sed -n 's/^\([a-z.-]*\):.* \#\# .*/\1/p' Makefile)
 # `make KDIR=...` builds, as it does for every module; `make` alone explains.
 .DEFAULT_GOAL := $(if $(filter command,$(origin KDIR)),modules,help)
 
@@ -21,7 +17,7 @@ help: ## what can be made
 	@echo
 	@echo '  KERNEL=stock|next|rt|um|kasan|debug|RELEASE  which kernels (make test, make shell)'
 	@echo '  CASE=name                     which cases (make test)'
-	@echo '  FULL=1                        longer random traces (make test)'
+	@echo '  FULL=1                        more kernels, longer storms and traces (make test)'
 	@echo '  CELLS=regex QUICK=1           which cells (make bench, make bench-icount)'
 	@echo '  ROWS=regex                    which kernels (make matrix)'
 
@@ -52,7 +48,7 @@ man: ## show the manual page, ip_vs_lblc_rs(4)
 demo: ## watch it balance real HTTP requests on Debian's stock kernel
 	@scripts/demo
 
-test: ## the gate: host tests, red tests, every case in the kernels um, kasan, stock and next (FULL=1: more)
+test: ## the gate: host tests, red tests, every case in um, kasan, stock and next, costs (FULL=1: more)
 	@scripts/test
 
 test-red: ## does what must not pass fail?
@@ -60,6 +56,7 @@ test-red: ## does what must not pass fail?
 
 mutants: ## whether the host tests miss a line that is changed (cargo-mutants)
 	@scripts/mutants
+
 storm: ## the long form of the storms, which change everything under traffic, in um and stock (KERNEL, CASE, SEED)
 	@scripts/storm
 

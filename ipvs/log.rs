@@ -9,6 +9,6 @@ use kernel::prelude::*;
 /// Logs `IPVS: message`, rate limited. Any context.
 #[cold]
 pub(super) fn notice(message: &'static CStr) {
-    // SAFETY: An FFI call with a string.
+    // SAFETY: A `CStr` ends with a nul, and C only reads it.
     unsafe { bindings::lblc_rs_notice(message.as_char_ptr()) };
 }

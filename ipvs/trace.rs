@@ -44,7 +44,7 @@ pub(crate) fn miss(
     after: Option<&Dest>,
     reason: &str,
 ) {
-    // SAFETY: An FFI call.
+    // SAFETY: It reads a static key of this module, and has no requirement.
     if !unsafe { bindings::lblc_rs_tracing_miss() } {
         return;
     }
@@ -52,7 +52,7 @@ pub(crate) fn miss(
     let before = Text::of(before.map(|server| Named::Endpoint(server.endpoint())));
     let after = Text::of(after.map(|dest| Named::Endpoint(dest.endpoint())));
     let (service, reason) = (Text::new(&service.name()), Text::new(&reason));
-    // SAFETY: All are strings that C copies.
+    // SAFETY: Each ends with a nul, as `Text` keeps its last byte, and lives until C has copied it.
     unsafe {
         bindings::lblc_rs_trace_miss(
             service.as_ptr(),
@@ -67,14 +67,14 @@ pub(crate) fn miss(
 /// The entry of `destination`, which leads to `server` and was `idle` for so many seconds, has made room
 /// for another. Any context.
 pub(crate) fn evict(service: &Service, destination: Address, server: &Server, idle: usize) {
-    // SAFETY: An FFI call.
+    // SAFETY: It reads a static key of this module, and has no requirement.
     if !unsafe { bindings::lblc_rs_tracing_evict() } {
         return;
     }
     let destination = Text::new(&Named::Address(destination, service.is_ipv6()));
     let (name, removed) = (Named::Endpoint(server.endpoint()), server.is_removed());
     let (service, server) = (Text::new(&service.name()), Text::new(&name));
-    // SAFETY: The strings are copied by C.
+    // SAFETY: As in `miss()`.
     unsafe {
         bindings::lblc_rs_trace_evict(
             service.as_ptr(),
@@ -89,13 +89,13 @@ pub(crate) fn evict(service: &Service, destination: Address, server: &Server, id
 /// A table with so many `entries` was rebuilt: with a new key of its hash (`rekey`), or with another
 /// number of buckets. Any context.
 pub(crate) fn rebuild(service: &Service, rekey: bool, buckets: (usize, usize), entries: usize) {
-    // SAFETY: An FFI call.
+    // SAFETY: It reads a static key of this module, and has no requirement.
     if !unsafe { bindings::lblc_rs_tracing_rebuild() } {
         return;
     }
     let service = Text::new(&service.name());
     let (before, after) = buckets;
-    // SAFETY: The string is copied by C.
+    // SAFETY: As in `miss()`.
     unsafe {
         bindings::lblc_rs_trace_rebuild(service.as_ptr(), rekey, before, after, entries);
     }

@@ -100,6 +100,10 @@ ROOT=$(debian_root root)
 # make-root knows one list only, and cannot change without all that was built in the tool root being built
 # anew: so it sees the list that is asked for in the place of that one.
 make_root() { # LIST DIR
+	if [[ $1 == root ]]; then
+		"$TOP/scripts/make-root" "$2"
+		return
+	fi
 	as_root sh -c 'mount --bind "$1" "$2" && exec "$3" "$4"' sh \
 		"$TOP/scripts/$1.packages" "$TOP/scripts/root.packages" "$TOP/scripts/make-root" "$2"
 }
