@@ -137,18 +137,24 @@ pub(crate) const LONG_CHAIN: usize = 16;
 /// The fewest bits that choose a chain. C: `IP_VS_LBLC_TAB_BITS`.
 const LEAST_BITS: u32 = 10;
 
+/// So many chains, or fewer, do not push anything else out of the nearest cache.
+const CACHED_CHAINS: usize = 4096;
+
 /// The number of bits that choose a chain, in a table that has `bits` of them now and so many entries:
 /// as it is, as long as there are at least 20/9 and at most 64 chains to an entry. A chain is a miss of
 /// the cache, and nobody can predict how long it is; but with 40/9 chains, as many as there are after
-/// the table has grown, an entry takes 64 + 8 * 40/9 < 100 bytes.
+/// the table has grown, an entry takes 64 + 8 * 40/9 < 100 bytes. As long as chains are cheap, there are
+/// at least 16 to an entry.
 pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
     let bits_for =
         |chains: usize| usize::BITS.wrapping_sub(chains.saturating_sub(1).leading_zeros());
-    let (chains, least) = (1usize.wrapping_shl(bits), entries.saturating_mul(20) / 9);
-    if least > chains {
-        bits_for(least).max(LEAST_BITS)
+    let chains = 1usize.wrapping_shl(bits);
+    let cheap = entries.saturating_mul(16).min(CACHED_CHAINS);
+    let needed = |to_nine: usize| (entries.saturating_mul(to_nine) / 9).max(cheap);
+    if needed(20) > chains {
+        bits_for(needed(20)).max(LEAST_BITS)
     } else if entries < chains / 64 || bits < LEAST_BITS {
-        bits_for(least.saturating_mul(2)).max(LEAST_BITS)
+        bits_for(needed(40)).max(LEAST_BITS)
     } else {
         bits
     }

@@ -45,11 +45,12 @@ def servers(shown):
 def every_destination_its_server_and_age():
     lab.service()
     asked = {key(n): lab.ask(key(n)) for n in range(300)}
+    wait_until(lambda: " buckets 4096 " in read()[1][0], "the table has grown")
     time.sleep(1.1)
     lab.ask(key(0))
     for size in (None, 100):
         services, lines = read(size=size)
-        assert lines == ["FWM 1 entries 300 buckets 1024 max 262144 expiration 86400 bytes 27392"], \
+        assert lines == ["FWM 1 entries 300 buckets 4096 max 262144 expiration 86400 bytes 51968"], \
             lines
         shown = services["FWM 1"]
         assert servers(shown) == \
@@ -66,7 +67,7 @@ def services_of_all_kinds():
     sysctl("net/ipv4/vs/lblc_expiration", 60)
     services, lines = read()
     sysctl("net/ipv4/vs/lblc_expiration", 86400)
-    assert list(services) == [f"TCP {VIP}:80", f"UDP {VIP}:80", f"TCP [{VIP6}]:80", "FWM 2"]
+    assert list(services) == [f"TCP {VIP}:80", f"UDP {VIP}:80", f"TCP [{VIP6}]:80", "FWM6 2"]
     assert all(" expiration 60 " in line for line in lines), lines
     assert servers(services[f"TCP [{VIP6}]:80"]) == {VIP6: f"{lab.address(server, True)}:80"}
 

@@ -167,16 +167,21 @@ fn an_ipv4_address_hashes_as_one_word_and_zeros() {
 fn the_table_grows_and_shrinks_at_its_bounds() {
     // Empty, or with as few chains as C's, it is as C's.
     assert_eq!([0, 1, 9, 10].map(|bits| table_bits(bits, 0)), [10; 4]);
-    // 20/9 chains to an entry are enough: for 461 entries 1024, for 922 2048.
-    assert_eq!((table_bits(10, 461), table_bits(10, 462)), (10, 11));
-    assert_eq!((table_bits(11, 922), table_bits(11, 923)), (11, 12));
+    // Of few chains there are 16 to an entry: for 64 entries 1024, for 128 2048.
+    assert_eq!((table_bits(10, 64), table_bits(10, 65)), (10, 11));
+    assert_eq!((table_bits(11, 128), table_bits(11, 129)), (11, 12));
+    // Of many, 20/9 to an entry are enough: for 1843 entries 4096.
+    assert_eq!((table_bits(12, 1843), table_bits(12, 1844)), (12, 13));
     // 64 chains to an entry are not too many, 65 are; what is left has a reserve of two.
     assert_eq!((table_bits(16, 1024), table_bits(16, 1023)), (16, 13));
     assert_eq!(
         (table_bits(20, 1 << 14), table_bits(20, (1 << 14) - 1)),
         (20, 17)
     );
-    assert_eq!(table_bits(16, 1), 10);
+    assert_eq!(
+        [1, 64, 65, 128].map(|entries| table_bits(16, entries)),
+        [10, 10, 11, 11]
+    );
     assert_eq!(
         table_bits(10, 1 << 20),
         22,
