@@ -92,9 +92,9 @@ def settled(entries):
         clock.sleep(0.02)
 
 
-def fill(cell, keys="random"):
+def fill(cell, keys="random", seed=SEED):
     """Makes keys, and lets the tables of the services learn them."""
-    bench(f"keys {keys} {SEED} {cell.n}")
+    bench(f"keys {keys} {seed} {cell.n}")
     learn(cell)
 
 

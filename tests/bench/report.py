@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-from cells import FLAT, RACE, WHOLE, Cell, limit, target
+from cells import FLAT, Cell, limit, target
 
 UNITS = {"time": "ns", "icount": "instructions"}
 
@@ -48,7 +48,7 @@ def table(rows, unit):
 def others(rows):
     """What is not a call of schedule(), each in its own unit."""
     if rows:
-        print(f"\n{'':34}{'C':>11}{'ours':>11}  unit           demanded of ours")
+        print(f"\n{'':34}{'C':>11}{'ours':>11}  unit               demanded of ours")
     for cell, row in rows:
         wanted, bad = limit(cell), False
         if wanted:
@@ -57,7 +57,7 @@ def others(rows):
         if row["ratio"] is not None:
             bad = row["ratio"] < target(cell, row["unit"])
             told = f"C/ours {row['ratio']} ({row['lo']} .. {row['hi']}), at least {target(cell, row['unit'])}"
-        print(f"{str(cell):34}{number(row['c']):>11}{number(row['rs']):>11}  {row['unit']:15}{told}"
+        print(f"{str(cell):34}{number(row['c']):>11}{number(row['rs']):>11}  {row['unit']:19}{told}"
               f"{'  MISSED' if bad else ''}".rstrip())
 
 
@@ -98,17 +98,20 @@ class Picture:
     def draw(self, path):
         if not self.curves:
             return
-        terminal = "pngcairo" if path.endswith(".png") else "svg"
         xlabel = {"n": "destination addresses in the table", "d": "real servers"}[self.along]
         ticks = {"n": ("'1' 1, '16' 16, '256' 256, '1000' 1000, '4096' 4096, '16384' 16384, "
                        "'262144' 262144, '1 M' 1048576"), "d": "1, 4, 16, 64, 1024"}[self.along]
-        script = [f"set terminal {terminal} size 860,520 font 'sans,12' background 'white'",
+        script = [f"set terminal svg size 860,520 font 'sans,12' background 'white'",
                   f"set output '{path}'", f"set title '{self.title}'", f"set xlabel '{xlabel}'",
                   f"set ylabel '{self.unit} a call of schedule()'", "set logscale xy",
                   f"set xtics ({ticks})", "set grid lc rgb '#dddddd'", "set key outside right top",
                   "set offsets graph 0.03, graph 0.03, 0, 0",
                   "plot " + ", ".join(self.curves)] + self.data
         subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
+        with open(path) as file:
+            first, rest = file.readline(), file.read()
+        with open(path, "w") as file:
+            file.write(f"{first}<!-- SPDX-License-Identifier: GPL-2.0 -->\n{rest}")
 
 
 def pictures(rows, unit, stem):
@@ -131,10 +134,10 @@ def pictures(rows, unit, stem):
 def main(mode, folder):
     everything = read(f"{folder}/{mode}.jsonl")
     unit = UNITS[mode]
-    rows = [row for row in everything if row[0] not in WHOLE + RACE]
+    rows = [row for row in everything if row[0].temp]
     table(rows, unit)
     flatness(rows, unit)
-    others([row for row in everything if row[0] in WHOLE + RACE])
+    others([row for row in everything if not row[0].temp])
     pictures(rows, unit, f"{folder}/{mode}")
 
 

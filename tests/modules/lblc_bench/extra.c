@@ -51,7 +51,9 @@ struct racer {
 	struct bench *bench;
 	enum side side;
 	u32 from, number;
-	struct completion *start, done;
+	atomic_t *absent;
+	ktime_t start, end;
+	struct completion done;
 };
 
 static int race(void *data)
@@ -59,7 +61,11 @@ static int race(void *data)
 	struct racer *racer = data;
 	u32 i;
 
-	wait_for_completion(racer->start);
+	/* None starts before all are there: to wake them takes longer than the race. */
+	atomic_dec(racer->absent);
+	while (atomic_read(racer->absent))
+		cpu_relax();
+	racer->start = ktime_get();
 	for (i = 0; i < racer->number; i++) {
 		if (i % 64 == 0)
 			cond_resched();
@@ -69,18 +75,22 @@ static int race(void *data)
 		rcu_read_unlock();
 		local_bh_enable();
 	}
+	racer->end = ktime_get();
 	complete(&racer->done);
 	return 0;
 }
 
-/* `number` misses on each of CPUs 0 to `cpus` - 1 at once; sample 0: the time in ns that it took. */
+/*
+ * `number` misses on each of CPUs 0 to `cpus` - 1 at once; sample 0: the time in ns from the first one's start to
+ * the last one's end.
+ */
 int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number)
 {
 	struct racer *racers = kcalloc(cpus, sizeof(*racers), GFP_KERNEL);
-	DECLARE_COMPLETION_ONSTACK(start);
+	atomic_t absent = ATOMIC_INIT(cpus);
+	ktime_t start = KTIME_MAX, end = 0;
 	u32 started, i;
 	int error = 0;
-	ktime_t time;
 
 	if (!racers || !bench->schedule[side])
 		error = racers ? -ENOENT : -ENOMEM;
@@ -88,7 +98,7 @@ int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number)
 		struct racer *racer = &racers[started];
 		struct task_struct *task;
 
-		*racer = (struct racer){ bench, side, bench->used, number, &start };
+		*racer = (struct racer){ bench, side, bench->used, number, &absent };
 		init_completion(&racer->done);
 		task = kthread_create_on_cpu(race, racer, started, "lblc_race/%u");
 		if (IS_ERR(task)) {
@@ -98,11 +108,13 @@ int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number)
 		bench->used += number;
 		wake_up_process(task);
 	}
-	time = ktime_get();
-	complete_all(&start);
-	for (i = 0; i < started; i++)
+	atomic_sub(cpus - started, &absent);
+	for (i = 0; i < started; i++) {
 		wait_for_completion(&racers[i].done);
-	bench->sample[0].turn[0] = ktime_to_ns(ktime_sub(ktime_get(), time));
+		start = min(start, racers[i].start);
+		end = max(end, racers[i].end);
+	}
+	bench->sample[0].turn[0] = ktime_to_ns(ktime_sub(end, start));
 	bench->samples = 1;
 	kfree(racers);
 	return error;
