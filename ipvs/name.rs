@@ -22,8 +22,8 @@ pub(crate) enum Named {
     Address(Address, bool),
     /// See there.
     Endpoint(Endpoint),
-    /// `FWM 1`
-    Mark(u32),
+    /// `FWM 1`, or `FWM6 1` if it is one of IPv6, which has its own services.
+    Mark(u32, bool),
     /// `TCP 192.0.2.1:80`
     Service(&'static str, Endpoint),
 }
@@ -46,7 +46,7 @@ impl fmt::Display for Named {
                 let (open, close) = if ipv6 { ("[", "]") } else { ("", "") };
                 write!(f, "{open}{}{close}:{port}", Self::Address(address, ipv6))
             }
-            Self::Mark(mark) => write!(f, "FWM {mark}"),
+            Self::Mark(mark, ipv6) => write!(f, "FWM{} {mark}", if ipv6 { "6" } else { "" }),
             Self::Service(protocol, endpoint) => {
                 write!(f, "{protocol} {}", Self::Endpoint(endpoint))
             }

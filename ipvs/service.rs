@@ -44,7 +44,7 @@ impl Service {
         // SAFETY: As in `is_ipv6()`.
         unsafe {
             if (*service).fwmark != 0 {
-                return Named::Mark((*service).fwmark);
+                return Named::Mark((*service).fwmark, self.is_ipv6());
             }
             let protocol = match (*service).protocol {
                 6 => "TCP",

@@ -18,7 +18,7 @@ use std::{
 /// A service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Service {
-    /// As the module writes it: `FWM 1`, `TCP 192.0.2.1:80`.
+    /// As the module writes it, `TCP 192.0.2.1:80`; but a firewall mark of IPv6 is `FWM 1` as well.
     pub(crate) name: String,
     /// The scheduler and the flags, as IPVS writes them.
     pub(crate) scheduler: String,

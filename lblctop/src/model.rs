@@ -120,21 +120,6 @@ impl View {
     }
 }
 
-/// Names that are unique. The same firewall mark can have a service of IPv4 and one of IPv6: the later
-/// one of a name is called `FWM 1 #2`. (Both files list services in the order in which they were made.)
-pub(crate) fn numbered<T>(services: Vec<(String, T)>) -> Vec<(String, T)> {
-    let mut seen: HashMap<String, u32> = HashMap::new();
-    let number = |(name, it): (String, T)| {
-        let number = seen.entry(name.clone()).or_default();
-        *number += 1;
-        match number {
-            1 => (name, it),
-            _ => (format!("{name} #{number}"), it),
-        }
-    };
-    services.into_iter().map(number).collect()
-}
-
 /// Puts together what belongs to one service.
 pub(crate) fn join(
     counted: Vec<(String, Counters)>,
@@ -153,8 +138,8 @@ pub(crate) fn join(
         .into_iter()
         .map(|(name, total)| {
             let table = tables.get(&name).copied().cloned();
-            let written = name.split(" #").next().unwrap_or_default();
-            let it = ours.get_mut(written).and_then(|all| take(all, &table));
+            let (ipv6, mark) = (name.starts_with("FWM6 "), name.replacen("FWM6 ", "FWM ", 1));
+            let it = ours.get_mut(&mark).and_then(|all| take(all, ipv6));
             let it = it.unwrap_or_default();
             Service {
                 servers: servers(it.servers, table.as_ref()),
@@ -175,16 +160,19 @@ pub(crate) fn join(
     view
 }
 
-/// Of services with one name, that whose servers the table knows.
-fn take(all: &mut Vec<ipvs::Service>, table: &Option<Table>) -> Option<ipvs::Service> {
-    let knows = |it: &ipvs::Service| {
-        table.as_ref().is_some_and(|table| {
-            let mut servers = it.servers.iter();
-            servers.any(|server| table.servers.contains_key(&server.address))
-        })
+/// Of services with one name, which are of one firewall mark, that of the family.
+fn take(all: &mut Vec<ipvs::Service>, ipv6: bool) -> Option<ipvs::Service> {
+    let differs = |it: &ipvs::Service| {
+        let server = it.servers.first();
+        server.map(|server| server.address.is_ipv6() != ipv6)
     };
-    let at = all.iter().position(knows).unwrap_or(0);
-    (at < all.len()).then(|| all.remove(at))
+    // Without servers it may be either.
+    let rank = |differs| match differs {
+        Some(differs) => 2 * u8::from(differs),
+        None => 1,
+    };
+    let at = (0..all.len()).min_by_key(|at| all.get(*at).map(|it| rank(differs(it))))?;
+    Some(all.remove(at))
 }
 
 /// The servers of the service, in IPVS' order, then those that only the table knows.

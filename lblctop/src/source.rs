@@ -98,12 +98,11 @@ impl Source {
     /// What there is to see now, and what has changed since the last time.
     pub(crate) fn read(&mut self) -> Result<View, Trouble> {
         let (now, counted) = (Instant::now(), self.parse(STATS, counters::parse)?);
-        let counted = model::numbered(counted);
         let known = |(name, _): &(String, Counters)| self.tables.iter().any(|(it, _)| it == name);
         let due = self.read_at.is_none_or(|(_, again)| now >= again);
         // A new service is not left without its table.
         if due || !counted.iter().all(known) {
-            self.tables = model::numbered(self.parse(TABLE, table::parse)?);
+            self.tables = self.parse(TABLE, table::parse)?;
             let (took, end) = (now.elapsed(), Instant::now());
             self.read_at = Some((end, end + pause(took)));
         }

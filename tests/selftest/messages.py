@@ -76,7 +76,7 @@ def name(identity):
     """A service as our files have it."""
     value = netlink_abi.decode(SERVICE, b"".join(attribute(*pair) for pair in identity))
     if "fwmark" in value:
-        return f"FWM {value['fwmark']}"
+        return f"FWM{'6' * (value['af'] == socket.AF_INET6)} {value['fwmark']}"
     protocol = {6: "TCP", 17: "UDP"}.get(value["protocol"], "SCTP")
     if value["af"] == socket.AF_INET6:
         return f"{protocol} [{socket.inet_ntop(socket.AF_INET6, value['addr'])}]:{value['port']}"

@@ -186,14 +186,14 @@ def json_is_what_the_files_say():
     out, err, status = said("--json")
     assert status == 0 and not err
     services = {it["service"]: it for it in json.loads(out)["services"]}
-    assert set(services) == {"FWM 1", "FWM 2"}
+    assert set(services) == {"FWM 1", "FWM6 2"}
     found = {it["server"]: it["destinations"] for it in services["FWM 1"]["servers"]}
-    found |= {it["server"]: it["destinations"] for it in services["FWM 2"]["servers"]}
+    found |= {it["server"]: it["destinations"] for it in services["FWM6 2"]["servers"]}
     assert {server: n for server, n in found.items() if n} == destinations(), found
     removed = [it["server"] for it in services["FWM 1"]["servers"] if it["removed"]]
     assert removed == ["10.0.11.2:0"], removed
     assert services["FWM 1"]["counters"]["unknown"] == 30 == services["FWM 1"]["calls"]
-    assert services["FWM 2"]["table"]["entries"] == 30 and services["FWM 2"]["scheduler"] == "lblc_rs"
+    assert services["FWM6 2"]["table"]["entries"] == 30 and services["FWM6 2"]["scheduler"] == "lblc_rs"
 
 
 def prometheus_can_read_it():
@@ -219,7 +219,7 @@ def prometheus_can_read_it():
             values[series] = int(value)
     assert all(set(it) == {"HELP", "TYPE"} for it in families.values()), families
     assert all((it["TYPE"] == "counter") == name.endswith("_total") for name, it in families.items())
-    for service in ("FWM 1", "FWM 1 #2"):
+    for service in ("FWM 1", "FWM6 1"):
         result = frozenset({f'service="{service}"', 'result="unknown"'})
         assert values["lblc_decisions_total", result] == 30, values
         assert values["lblc_entries", frozenset({f'service="{service}"'})] == 30

@@ -30,8 +30,8 @@ const IPVS: &str = include_str!("../../proc/ip_vs");
 
 fn view(stats: &str, table: &str, ipvs: &str) -> View {
     model::join(
-        model::numbered(counters::parse(stats.as_bytes()).unwrap()),
-        &model::numbered(table::parse(table.as_bytes()).unwrap()),
+        counters::parse(stats.as_bytes()).unwrap(),
+        &table::parse(table.as_bytes()).unwrap(),
         ipvs::parse(ipvs.as_bytes()).unwrap(),
     )
 }
