@@ -95,7 +95,7 @@ def picture(screen):
     """The screen as SVG, with a rectangle for what has a background, and a text for what has one style."""
     width, height = screen.columns * WIDTH + 16, screen.lines * HEIGHT + 16
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"'
-           f' width="{width:.0f}" height="{height:.0f}">',
+           f' width="{width:.0f}" height="{height:.0f}">', "<!-- SPDX-License-Identifier: GPL-2.0 -->",
            f'<rect width="100%" height="100%" rx="6" fill="{PAPER}"/>',
            '<g font-family="DejaVu Sans Mono, Menlo, Consolas, monospace" font-size="14" xml:space="preserve">']
     for row in range(screen.lines):
