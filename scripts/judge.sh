@@ -34,15 +34,20 @@ prepare() { # KERNEL
 	[[ ${modules[$1]:-} ]] || modules[$1]=$("$TOP/scripts/kernel" module "$1")
 }
 
-# Runs a file of cases in a guest, keeps the console, and judges all of it: each case, the plan, how the
-# guest ended, and what its kernel said.
-judge() { # KERNEL TITLE [OPTION]... FILE [ARG]...
-	local kernel=$1 title=$2 log said status=0 before=$failed
+# Runs a file of cases in a guest, and keeps the console and the status.
+attend() { # KERNEL TITLE [OPTION]... FILE [ARG]...
+	local kernel=$1 log=$LOGS/$1-${2// /-}.console status=0
 	shift 2
-	log=$LOGS/$kernel-${title// /-}.console
 	mkdir -p "$LOGS"
 	prepare "$kernel"
 	LBLC_MODULE=${modules[$kernel]} "$TOP/scripts/vm" run --kernel "$kernel" "$@" >"$log" || status=$?
+	echo $status >"$log.status"
+}
+
+# Judges all of such a run: each case, the plan, how the guest ended, and what its kernel said.
+verdict() { # KERNEL TITLE
+	local kernel=$1 title=$2 log=$LOGS/$1-${2// /-}.console said status before=$failed
+	status=$(<"$log.status")
 	report "$kernel: $title" "$log"
 	[[ $status == 0 || $status == 1 && $failed != "$before" ]] ||
 		result "not ok" "$kernel: $title: the guest ended with status $status"
@@ -51,4 +56,10 @@ judge() { # KERNEL TITLE [OPTION]... FILE [ARG]...
 		result "not ok" "$kernel: $title: the kernel complained"
 	fi
 	[[ $failed == "$before" ]] || echo "# console: $log"
+}
+
+# Both.
+judge() { # KERNEL TITLE [OPTION]... FILE [ARG]...
+	attend "$@"
+	verdict "$1" "$2"
 }
