@@ -102,7 +102,7 @@ class Pair:
         """What the module counted; our own counters must add up to the calls."""
         if self.schedulers[1] == "lblc_rs":
             with open(STATS) as file:
-                word = next(line for line in file if line.startswith("FWM 2")).split()
+                word = next(line for line in file if line.startswith(("FWM 2 ", "FWM6 2 "))).split()
             ours = dict(zip(word[2::2], map(int, word[3::2])))
             total = sum(ours[name] for name in CALLS_OF)
             assert total == self.since, f"{self.since} calls, and counters of {total}: {ours}"
