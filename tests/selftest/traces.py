@@ -108,6 +108,7 @@ class Trace:
                 server = sock.recv(16).decode().strip()
             except OSError:
                 server = None
+                sock.close()    # or its SYN is sent again, when there may be a server
             pair.append(Connection(sock, server))
         return pair
 
@@ -193,7 +194,7 @@ class Trace:
 
     def close(self, at):
         pair = self.open.pop(at)
-        if pair[0].server is None or pair[0].server in self.away:
+        if pair[0].server in self.away:
             # IPVS drops what goes to a removed server: a FIN would come again, whenever it likes.
             for connection in pair:
                 connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
