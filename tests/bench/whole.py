@@ -63,6 +63,7 @@ def of_one(cell, scheduler):
     for name in services.schedulers:
         if name != scheduler:
             run(f"ipvsadm -D -f {MARKS[name]}")
+    clock.sleep(2)      # C frees its entries in a softirq after a grace period
 
 
 def nothing(cell, scheduler):
