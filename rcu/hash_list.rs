@@ -16,20 +16,10 @@
 //! frees it in process context: one link is all that an entry needs for that.
 //!
 //! Each entry has two links, and each array of chains uses one of them. So an entry can be in the
-//! array that readers use and in the one that will replace it:
-//!
-//! ```text
-//!   readers ──> current (link 0)          current (link 0)          current (link 1)
-//!               [·]─> a ─> b              [·]─> a ─> b              [·]─> b
-//!               [·]─> c                   [·]─> c                   [·]─> c
-//!                                         successor (link 1)        [·]
-//!                                         [·]─> b  [·]─> c  ...     [·]─> a
-//!               writers: one array        writers: both arrays      writers: one array
-//!                    announce, grace period ─┘   publish, grace period ─┘ then the old array is freed
-//! ```
-//!
-//! Between the two grace periods every writer changes both arrays, while the one who rebuilds links
-//! the older entries into the new array, one after the other.
+//! array that readers use and in the one that will replace it, its successor, which uses the other
+//! link. `rebuild()` announces the successor, waits for a grace period, links the older entries into
+//! it, one after the other, publishes it, waits again, and frees the old array. Between the two grace
+//! periods every writer changes both arrays. (`docs/table.md` has a drawing.)
 //!
 //! Lock order: a lock of an array with link 0, then one of an array with link 1; they are the
 //! innermost locks of the module.

@@ -162,16 +162,12 @@ pub(crate) fn join(
 
 /// Of services with one name, which are of one firewall mark, that of the family.
 fn take(all: &mut Vec<ipvs::Service>, ipv6: bool) -> Option<ipvs::Service> {
-    let differs = |it: &ipvs::Service| {
-        let server = it.servers.first();
-        server.map(|server| server.address.is_ipv6() != ipv6)
+    // Without servers it may be of either.
+    let rank = |it: &ipvs::Service| {
+        let differs = |server: &ipvs::Server| 2 * u8::from(server.address.is_ipv6() != ipv6);
+        it.servers.first().map_or(1, differs)
     };
-    // Without servers it may be either.
-    let rank = |differs| match differs {
-        Some(differs) => 2 * u8::from(differs),
-        None => 1,
-    };
-    let at = (0..all.len()).min_by_key(|at| all.get(*at).map(|it| rank(differs(it))))?;
+    let at = (0..all.len()).min_by_key(|at| all.get(*at).map(rank))?;
     Some(all.remove(at))
 }
 

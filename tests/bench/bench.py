@@ -19,7 +19,7 @@ from common import (MAX_ENTRIES, ROOMY, SEED, SYSCTL, Services, Wrong, bench, fi
 def hits(cell, unit):
     """Lines of the cost of a call to C, to ours, and to nothing. In a small table a few chains of two make a
     difference, so it is filled with other keys several times, and our hash is another one each time."""
-    tables = 8 if cell.op != "adversarial" and cell.n <= 4096 else 1
+    tables = 8 if cell.n <= 4096 else 1
     rows = []
     for table in range(tables):
         if table:

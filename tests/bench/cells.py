@@ -44,7 +44,7 @@ def core(unit):
 
 
 # What one call does not show (whole.py): such cells have no `temp`. How long bottom halves wait is counted in
-# instructions: um keeps them waiting while it maps or unmaps an array, with a call of the host for each page.
+# instructions: in um it is a millisecond when nothing is done, and many while a large array comes or goes.
 WHOLE = {
     "time": [Cell("bytes", n, 4, 4, "") for n in (14746, 16384, 262144, 1 << 20)] + [
         Cell("udp", 16384, 16, 4, ""), Cell("flood", C_HOLDS, 4, 4, "")],

@@ -101,7 +101,7 @@ class Picture:
         xlabel = {"n": "destination addresses in the table", "d": "real servers"}[self.along]
         ticks = {"n": ("'1' 1, '16' 16, '256' 256, '1000' 1000, '4096' 4096, '16384' 16384, "
                        "'262144' 262144, '1 M' 1048576"), "d": "1, 4, 16, 64, 1024"}[self.along]
-        script = [f"set terminal svg size 860,520 font 'sans,12' background 'white'",
+        script = ["set terminal svg size 860,520 font 'sans,12' background 'white'",
                   f"set output '{path}'", f"set title '{self.title}'", f"set xlabel '{xlabel}'",
                   f"set ylabel '{self.unit} a call of schedule()'", "set logscale xy",
                   f"set xtics ({ticks})", "set grid lc rgb '#dddddd'", "set key outside right top",

@@ -313,12 +313,8 @@ def a_connection_whose_entry_cannot_be_had():
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("10.0.1.1", 0))
     sock.setsockopt(socket.SOL_SOCKET, SO_MARK, 1)
-    without, number = 0, 0
-
-    def fail(nth):
-        """Whether there were fewer allocations than that."""
-        nonlocal without, number
-        number += 1
+    without, rounds, nth = 0, 0, 1
+    for number in itertools.count(1):
         before, had = numbers(STATS), conns()
         error, left = attempt(nth, lambda: sock.sendto(b"", (key(number), DISCARD)))
         after = numbers(STATS)
@@ -327,11 +323,9 @@ def a_connection_whose_entry_cannot_be_had():
             without += 1
             sock.sendto(b"", (key(number), DISCARD))
             assert numbers(STATS)["inserts"] == after["inserts"] + 1
-        return left
-
-    for _ in range(5):      # a packet more or less at hand moves the entry's turn by one, past the end
-        next(nth for nth in itertools.count(1) if fail(nth))
-        if without:
+        # A packet more or less at hand moves the entry's turn by one, past `nth`: then all over again.
+        nth, rounds = (1, rounds + 1) if left else (nth + 1, rounds)
+        if left and (without or rounds == 5):
             break
     sock.close()
     assert without >= 1
