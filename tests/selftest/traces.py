@@ -7,6 +7,7 @@ the clock: no connection times out during a trace, all source addresses and port
 step begins when both services have counted the last one.
 """
 
+import itertools
 import random
 import socket
 import struct
@@ -34,13 +35,15 @@ class Trace:
     seconds: then choices differ that C makes otherwise (docs/differences.md). Each of them is explained by
     what both have chosen before, and counted; then the trace begins anew, with equal services."""
 
+    # Ports are new in every trace: a server may not know yet that a connection of an earlier one is over.
+    ports = itertools.product(range(2, 100), range(2001, 64001))
+
     def __init__(self, lab, seed, schedulers, where="director", thresholds=False, pauses=()):
         self.lab, self.schedulers, self.where = lab, schedulers, where
         self.thresholds, self.pauses = thresholds, pauses
         self.random = random.Random(seed)
         # What the client sends itself goes to addresses of its own, over its own links.
         self.net, self.link = ("198.19", 20) if where == "client" else ("198.18", 10)
-        self.source, self.port = 2, 2000
         self.moves = self.decisions = self.swaps = 0
         self.explained = {"threshold": 0, "relief": 0, "expiry": 0}
         self.must = 0
@@ -90,16 +93,15 @@ class Trace:
     def connect(self, number):
         """The choices of both services for a new connection to key `number`."""
         pair = []
-        self.port += 1
-        if self.port == 64000:
-            self.source, self.port = self.source + 1, 2001
+        source, own = next(self.ports)
+        if own == 2001:
             with inside("client"):
-                run(f"ip addr replace 10.0.1.{self.source}/24 dev c0")
+                run(f"ip addr replace 10.0.1.{source}/24 dev c0")
         for port in PORTS:
             with inside("client"):
                 sock = socket.socket()
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((f"10.0.1.{self.source}", self.port))
+            sock.bind((f"10.0.1.{source}", own))
             try:
                 left = [name for name in self.weights if self.weights[name] and name not in self.away]
                 # Nobody can answer, or perhaps nobody can: do not wait for the SYN to be sent again.
@@ -201,7 +203,11 @@ class Trace:
                                            struct.pack("ii", 1, 0))
         for connection in pair:
             connection.close()
-        wait_until(self.settled, "both services count the same")
+        try:
+            wait_until(self.settled, "both services count the same")
+        except RuntimeError as late:
+            raise RuntimeError(f"{late}, after a connection to {pair[0].server} was closed "
+                               f"({self.away} are away): {self.counters()}") from late
 
     def end(self):
         """Closes what is open."""
