@@ -204,9 +204,10 @@ impl<'g, T> Iterator for Chain<'g, T> {
         // SAFETY: By the type invariants the entry was reachable in this critical section, so it is
         // not freed before the end of `'g`; shared references to it are all there are.
         let entry: &'g Entry<T> = unsafe { self.next.as_ref() }?;
-        // Acquire as in `Buckets::chain()`. INVARIANT: The link of an unlinked entry is left alone, so what
-        // it leads to was reachable when this reader was already in its section.
-        self.next = entry.next[self.link & 1].load(Ordering::Acquire);
+        // Relaxed: a chain leads to what was pushed before, which the acquire of its head covers. INVARIANT: The
+        // link of an unlinked entry is left alone, so what it leads to was reachable when this reader was
+        // already in its section.
+        self.next = entry.next[self.link & 1].load(Ordering::Relaxed);
         Some(&entry.item)
     }
 }

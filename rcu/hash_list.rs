@@ -103,7 +103,7 @@ impl<T: Item> HashList<T> {
             if is_it(&entry.item) {
                 return Some(&entry.item);
             }
-            next = entry.next[buckets.link & 1].load(Ordering::Acquire);
+            next = entry.next[buckets.link & 1].load(Ordering::Relaxed);
         }
     }
 
@@ -252,7 +252,7 @@ impl<T: Item> HashList<T> {
     fn rebuild_alone(&self, bits: u32, change: Option<T::Hash>) -> Result<(), AllocError> {
         // SAFETY: By the type invariants it is valid. Only `rebuild()` replaces it, and we are alone
         // in there.
-        let old = unsafe { &*self.current.load(Ordering::Acquire) };
+        let old = unsafe { &*self.current.load(Ordering::Relaxed) };
         let hash = change.unwrap_or_else(|| old.hash.clone());
         let new = KBox::into_raw(Buckets::new(bits, hash, old.link ^ 1)?);
         // Release: who sees the array sees that it is whole.
@@ -267,7 +267,7 @@ impl<T: Item> HashList<T> {
             breathe();
         }
         if self.is_abandoned() {
-            old.successor.store(null_mut(), Ordering::Release);
+            old.successor.store(null_mut(), Ordering::Relaxed);
             synchronize();
             // SAFETY: It came from `into_raw()`, and those who saw it have gone.
             drop(unsafe { KBox::from_raw(new) });
@@ -284,8 +284,8 @@ impl<T: Item> HashList<T> {
 
     /// Frees what is in limbo. Process context, waits for a grace period if there is anything.
     pub(crate) fn reclaim(&self) {
-        // Acquire: who frees an entry sees what was done to it.
-        let mut next = self.limbo.swap(null_mut(), Ordering::Acquire);
+        // Relaxed: what was done to an entry was done in a section, which the grace period waits for.
+        let mut next = self.limbo.swap(null_mut(), Ordering::Relaxed);
         if next.is_null() {
             return;
         }
@@ -387,7 +387,7 @@ impl<'g, T: Item> Writer<'g, T> {
         loop {
             // SAFETY: It is alive, and `limbo` is ours until the next line succeeds.
             unsafe { (*entry).limbo.set(top) };
-            match limbo.compare_exchange_weak(top, entry, Ordering::Release, Ordering::Relaxed) {
+            match limbo.compare_exchange_weak(top, entry, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(newer) => top = newer,
             }
