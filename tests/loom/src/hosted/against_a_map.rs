@@ -4,7 +4,7 @@
 
 use super::{
     hash_list::{Entry, HashList, Item},
-    platform::{grace_periods, read_lock, with_memory_for, EntryBox, ReadSide},
+    platform::{breaths, grace_periods, read_lock, with_memory_for, EntryBox, ReadSide},
 };
 use proptest::prelude::*;
 use std::{
@@ -299,6 +299,18 @@ fn an_abandoned_table_is_left_alone() {
     both.table.rebuild(6, Some(Hash(1))).unwrap();
     both.take(&Step::Find(1));
     both.take(&Step::Forget(1));
+}
+
+#[test]
+fn who_frees_many_entries_lets_others_run() {
+    let mut both = Both::new(4);
+    for key in 0..600 {
+        both.put(key, key);
+        both.take(&Step::Forget(key));
+    }
+    let before = breaths();
+    both.take(&Step::Reclaim);
+    assert_eq!(breaths() - before, 600 / 256);
 }
 
 #[test]

@@ -22,6 +22,7 @@ pub(super) struct AllocError;
 thread_local! {
     static SECTIONS: Cell<usize> = const { Cell::new(0) };
     static GRACE_PERIODS: Cell<usize> = const { Cell::new(0) };
+    static BREATHS: Cell<usize> = const { Cell::new(0) };
     /// How many allocations succeed from now on.
     static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };
     /// Link and number of each lock that is held, with the array that it belongs to.
@@ -39,6 +40,11 @@ pub(super) fn with_memory_for<R>(number: usize, run: impl FnOnce() -> R) -> R {
 /// How many grace periods there were.
 pub(super) fn grace_periods() -> usize {
     GRACE_PERIODS.get()
+}
+
+/// How many times others were let run.
+pub(super) fn breaths() -> usize {
+    BREATHS.get()
 }
 
 fn take_memory() -> Result<(), AllocError> {
@@ -60,6 +66,7 @@ pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
 
 pub(super) fn breathe() {
     assert_eq!(SECTIONS.get(), 0, "sleeps in a section");
+    BREATHS.set(BREATHS.get() + 1);
 }
 
 const LOCKS: usize = 2;
