@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Does what must not pass fail? Each of these goes wrong in one way, and is judged as every file of cases is.
-# It must come out red, for the reason that it has. KTAP. CASE (a regular expression) chooses; FULL=1 adds more.
+# It must come out red, for the reason that it has. KTAP. CASE (a regular expression) chooses; FULL=1 adds more, and
+# KERNEL="red kcsan" what only kcsan sees.
 . "$(dirname "$0")/../scripts/lib.sh"
 . "$TOP/scripts/judge.sh"
 cd "$TOP"
@@ -60,5 +61,9 @@ if [[ ${FULL:-} ]]; then
 	red kasan null_pointer 'not ok .* ended with status 125' 'not ok .* complained'
 	vm_options=(--timeout 20)
 	red kasan wait_forever 'not ok .* complained' 'console:.* hung task'
+fi
+vm_options=()
+if [[ ${KERNEL:-} == *kcsan* ]]; then
+	red kcsan lost_counts 'not ok .* complained' 'console:.* KCSAN'
 fi
 echo "1..$total"

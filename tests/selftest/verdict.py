@@ -10,6 +10,7 @@ import time
 KMEMLEAK = "/sys/kernel/debug/kmemleak"
 LOCKDEP = "/proc/lockdep_stats"
 SLABS = "/proc/slabinfo"
+KCSAN = "/sys/kernel/debug/kcsan"
 REFERENCES = "/proc/ipvs_references"
 OUT_OF_TREE, UNSIGNED = 1 << 12, 1 << 13
 
@@ -56,6 +57,15 @@ def locks():
     return [] if alive == ["1"] else [f"lockdep does not watch any more: debug_locks {alive}"]
 
 
+def races():
+    """KCSAN looks at some accesses of all: did it?"""
+    if not os.path.exists(KCSAN):
+        return []
+    says = dict(line.split(": ") for line in read(KCSAN).splitlines() if ": " in line)
+    watches = says["enabled"] == "1" and int(says["setup_watchpoints"]) > 0
+    return [] if watches else [f"KCSAN does not watch: {says}"]
+
+
 def references(seconds=20):
     """Nobody holds a removed server but the trash. The last connections may still be on their way out."""
     done = subprocess.run(["modprobe", "lblc_watch"], capture_output=True, text=True, check=False)
@@ -95,4 +105,4 @@ def caches():
 
 def complaints():
     """What is wrong with the kernel, as lines; empty if nothing is."""
-    return references() + caches() + leaks() + locks() + taints()
+    return references() + caches() + leaks() + locks() + races() + taints()

@@ -10,6 +10,7 @@
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/timer.h>
 
@@ -155,6 +156,22 @@ static noinline void shift(void)
 	WARN_ON(1 << by == 12345);
 }
 
+/* All CPUs count, and lose some. */
+static void count(void *number)
+{
+	for (int i = 0; i < 200000; i++) {
+		++*(unsigned long *)number;
+		barrier();
+	}
+}
+
+static noinline void lost_counts(void)
+{
+	static unsigned long number;
+
+	on_each_cpu(count, &number, 1);
+}
+
 /* Nobody else runs from now on. */
 static noinline void hang(void)
 {
@@ -190,6 +207,7 @@ static const struct {
 	{ "delete_twice", delete_twice },
 	{ "refcount", refcount },
 	{ "shift", shift },
+	{ "lost_counts", lost_counts },
 	{ "hang", hang },
 	{ "wait_forever", wait_forever },
 };
