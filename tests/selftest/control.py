@@ -14,7 +14,7 @@ from pathlib import Path
 from both import (BACKUP, DIRECT, MASTER, NAT, ONE_PACKET, PERSISTENT, TUNNEL, called, connections,
                   counted, dump, lab, mark, netlink, on_both, refused, server,
                   servers_of, sockopt, vip, whole)
-from harness import main, wait_until
+from harness import main, run, wait_until
 from ipvs_netlink import COMMANDS, address
 from ipvs_sockopt import DAEMON, EMPTY, GET, INFO, SET, TIMEOUT, VERSION_SIZE, daemon, dest, service
 from lab import VIP, key
@@ -197,6 +197,12 @@ def timeouts_and_information(scheduler):
     yield sum(found["active"] + found["inactive"] for found in servers_of(mark(1)))
 
 
+def both_daemons_wait():
+    """For work: a thread that is stopped before it has run for the first time answers with EINTR."""
+    states = re.findall(r"\(ipvs-[mb]:\S+ (.)", run("cat /proc/[0-9]*/stat", check=False).stdout)
+    return states == ["S", "S"]
+
+
 @on_both
 def daemons(scheduler):
     lab.service(scheduler)
@@ -210,6 +216,7 @@ def daemons(scheduler):
     yield refused(netlink.call, "NEW_DAEMON", daemon=both[0])
     yield [*DAEMON.iter_unpack(sockopt.get("DAEMON", b"", 2 * DAEMON.size))]
     assert lab.hold(key(1))[0].server  # the master tells of it
+    wait_until(both_daemons_wait, "the daemons wait")
     for each in both:
         netlink.call("DEL_DAEMON", daemon={"state": each["state"]})
         yield netlink.call("GET_DAEMON", dump=True)
@@ -221,6 +228,7 @@ def daemons(scheduler):
         yield netlink.call("GET_DAEMON", dump=True)
     yield refused(sockopt.set, "STARTDAEMON", daemon(MASTER, "c0", 3))
     yield refused(sockopt.set, "STARTDAEMON", daemon(3, "c0", 3))
+    wait_until(both_daemons_wait, "the daemons wait")
     for state in (MASTER, BACKUP):
         sockopt.set("STOPDAEMON", daemon(state))
         yield [*DAEMON.iter_unpack(sockopt.get("DAEMON", b"", 2 * DAEMON.size))]
