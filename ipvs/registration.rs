@@ -9,6 +9,7 @@ use super::{
     scheduler::{Bound, Call, Scheduler},
     Dest,
     Header,
+    Servers,
     Service, //
 };
 use crate::{
@@ -79,13 +80,8 @@ impl<T: Scheduler> VTable<T> {
         svc: *mut bindings::ip_vs_service,
         dest: *mut bindings::ip_vs_dest,
     ) -> c_int {
-        // SAFETY: Both are alive, and `sched_data` is what `init_service()` stored.
-        unsafe {
-            let bound = &*(*svc).sched_data.cast::<Bound<T>>();
-            let servers = &bound.frame.servers;
-            servers.update(Service::from_raw(svc), Dest::from_raw(dest));
-        }
-        0
+        // SAFETY: As the caller promises.
+        unsafe { Self::tell(svc, dest, Servers::update) }
     }
 
     /// # Safety
@@ -96,11 +92,24 @@ impl<T: Scheduler> VTable<T> {
         svc: *mut bindings::ip_vs_service,
         dest: *mut bindings::ip_vs_dest,
     ) -> c_int {
-        // SAFETY: As in `update_dest()`.
+        // SAFETY: As the caller promises.
+        unsafe { Self::tell(svc, dest, Servers::remove) }
+    }
+
+    /// # Safety
+    ///
+    /// `svc` is bound to us, `dest` is alive, and the caller holds the service mutex.
+    unsafe fn tell(
+        svc: *mut bindings::ip_vs_service,
+        dest: *mut bindings::ip_vs_dest,
+        change: fn(&Servers, &Service, &Dest),
+    ) -> c_int {
+        // SAFETY: Both are alive. `sched_data` is what `init_service()` stored; `done_service()`, which
+        // lets go of it, needs the mutex as well.
         unsafe {
             let bound = &*(*svc).sched_data.cast::<Bound<T>>();
             let servers = &bound.frame.servers;
-            servers.remove(Service::from_raw(svc), Dest::from_raw(dest));
+            change(servers, Service::from_raw(svc), Dest::from_raw(dest));
         }
         0
     }

@@ -11,7 +11,7 @@
 //!           └── work(), process, one at a time ──┘
 //! ```
 //!
-//! C calls these through [`Registration`](super::Registration).
+//! How C calls a scheduler: [`Registration`](super::Registration).
 
 use super::{proc, Dest, Header, Servers, Service};
 use crate::{
