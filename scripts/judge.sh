@@ -20,7 +20,7 @@ report() { # TITLE FILE
 		ok\ *SKIP*) result "not ok" "$title: $(cut -d' ' -f3 <<<"$line") (skipped)" && seen=$((seen + 1)) ;;
 		ok\ *) result ok "$title: $(cut -d' ' -f3 <<<"$line")" && seen=$((seen + 1)) ;;
 		not\ ok\ *) result "not ok" "$title: $(cut -d' ' -f4 <<<"$line")" && seen=$((seen + 1)) ;;
-		'# '*\ s) ;; # times stay in the saved console
+		'# '*\ s | '# '*' so far') ;; # times stay in the saved console
 		'# Totals'*) ;;
 		'# '*) echo "$line" ;;
 		esac
@@ -34,9 +34,14 @@ prepare() { # KERNEL
 	[[ ${modules[$1]:-} ]] || modules[$1]=$("$TOP/scripts/kernel" module "$1")
 }
 
+console_of() { # KERNEL TITLE
+	echo "$LOGS/$1-${2// /-}.console"
+}
+
 # Runs a file of cases in a guest, and keeps the console and the status.
 attend() { # KERNEL TITLE [OPTION]... FILE [ARG]...
-	local kernel=$1 log=$LOGS/$1-${2// /-}.console status=0
+	local kernel=$1 log status=0
+	log=$(console_of "$1" "$2")
 	shift 2
 	mkdir -p "$LOGS"
 	prepare "$kernel"
@@ -44,9 +49,23 @@ attend() { # KERNEL TITLE [OPTION]... FILE [ARG]...
 	echo $status >"$log.status"
 }
 
+# The same, and says how far it is.
+attend_aloud() {
+	local follower
+	mkdir -p "$LOGS"
+	prepare "$1"
+	: >"$(console_of "$1" "$2")"
+	follow "$1: $2" "$(console_of "$1" "$2")" '^(# .* so far|ok |not ok )' &
+	follower=$!
+	attend "$@"
+	kill $follower
+	wait $follower 2>/dev/null || true
+}
+
 # Judges all of such a run: each case, the plan, how the guest ended, and what its kernel said.
 verdict() { # KERNEL TITLE
-	local kernel=$1 title=$2 log=$LOGS/$1-${2// /-}.console said status before=$failed
+	local kernel=$1 title=$2 log said status before=$failed
+	log=$(console_of "$1" "$2")
 	status=$(<"$log.status")
 	report "$kernel: $title" "$log"
 	[[ $status == 0 || $status == 1 && $failed != "$before" ]] ||

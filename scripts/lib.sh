@@ -16,21 +16,27 @@ die() {
 	exit 1
 }
 
+# follow TITLE LOG [REGEX]: says each half minute how far a log has come, and its last line like that, until killed.
+follow() {
+	local never last
+	exec {never}<> <(:) # nothing ever comes from here; a sleep would outlive us
+	while ! read -rt 30 -u "$never" && kill -0 $$; do
+		last=$(grep -aE "${3:-}" "$2" | tail -n 1 | cut -c1-70) || true # none yet
+		say "$1 ... $(wc -l <"$2") lines${last:+: $last}"
+	done
+}
+
 # step TITLE COMMAND...: runs a long command with its output in a log, and says how far it is. (A shell
 # function as COMMAND sees these locals, hence their names.)
 step() {
-	local step_title=$1 step_log step_reporter step_status=0 step_never
+	local step_title=$1 step_log step_reporter step_status=0
 	shift
 	mkdir -p "$LOGS"
 	step_log=$LOGS/${step_title//[^A-Za-z0-9.+-]/-}.log
 	say "$step_title ... (log: ${step_log#"$PWD"/})"
 	: >"$step_log"
-	exec {step_never}<> <(:) # nothing ever comes from here; a sleep would outlive the reporter
-	while ! read -rt 30 -u "$step_never" && kill -0 $$; do
-		say "$step_title ... $(wc -l <"$step_log") lines: $(tail -n 1 "$step_log" | cut -c1-70)"
-	done &
+	follow "$step_title" "$step_log" &
 	step_reporter=$!
-	exec {step_never}<&-
 	# In the foreground, so that Ctrl-C ends it; in a subshell, so that its die() is heard of here.
 	("$@") >"$step_log" 2>&1 || step_status=$?
 	kill "$step_reporter"

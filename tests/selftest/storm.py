@@ -30,6 +30,16 @@ def rounds(short, long):
     return long if FULL else short
 
 
+def with_progress(them):
+    """The same, one by one; says now and then how many it were."""
+    told = time.monotonic()
+    for done, it in enumerate(them):
+        if time.monotonic() > told + 30:
+            told = time.monotonic()
+            ksft.print_msg(f"{done} of {len(them)} so far")
+        yield it
+
+
 def dice(storm):
     """Chance for one storm: the same for the same seed, whichever other storms rage."""
     return random.Random(f"{SEED} {storm}")
@@ -57,7 +67,7 @@ def the_module_comes_and_goes():
     unload_all()
     chance, total = dice("module"), rounds(12, 500)
     with Crowd(SEED) as crowd:
-        for _ in range(total):
+        for _ in with_progress(range(total)):
             if chance.random() < 0.5:
                 run("modprobe ip_vs_lblc_rs")
             service()  # or this loads it
@@ -81,7 +91,7 @@ def c_comes_and_goes_beside_us_in_every_order():
     chance, steps = dice("orders"), 0
     with Crowd(SEED) as crowd:
         service("rr")
-        for order in orders(rounds(1, 2)):
+        for order in with_progress(list(orders(rounds(1, 2)))):
             value = None
             for name in order:
                 steps += 1
@@ -124,7 +134,7 @@ def schedulers_are_swapped_at_full_speed():
     chance, total, now = dice("swap"), rounds(100, 3000), "lblc_rs"
     with Crowd(SEED) as crowd:
         service()
-        for _ in range(total):
+        for _ in with_progress(range(total)):
             now = chance.choice([name for name in ("lblc_rs", "lblc", "rr", "none") if name != now])
             ipvs.edit(1, now)
             if now != "none" and chance.random() < 0.2:
@@ -140,7 +150,7 @@ def servers_come_change_and_go_by_the_thousand():
     there, did = set(), {"added": 0, "edited": 0, "deleted": 0}
     with Crowd(SEED) as crowd:
         service()
-        for step in range(total):
+        for step in with_progress(range(total)):
             server = (lab.address(chance.choice(lab.names)), chance.randrange(1, most // 4))
             goal = most if step // most % 2 == 0 else 0  # in waves
             if server in there and chance.random() < 0.5:
@@ -174,7 +184,7 @@ def services_are_deleted_while_their_tables_are_rebuilt_and_trimmed():
     chance, total = dice("deletion"), rounds(20, 400)
     did = {"resizes": 0, "evictions": 0}
     with Crowd(SEED, keys=60000) as crowd:
-        for _ in range(total):
+        for _ in with_progress(range(total)):
             service()
             crowd.flows(chance.randrange(400, 4000))
             if chance.random() < 0.5:
@@ -197,7 +207,7 @@ def the_table_is_filled_to_its_limit_and_beyond_while_that_changes():
         began = conns()
         with Crowd(SEED, keys=60000) as crowd:
             service()
-            for _ in range(total):
+            for _ in with_progress(range(total)):
                 limit = min(int(10 ** (chance.random() * 7.3)), MOST_ENTRIES)
                 sysctl(LIMIT, limit)
                 assert sysctl(LIMIT) == str(limit)
@@ -229,7 +239,7 @@ def the_expiration_changes_from_1_to_the_most_under_load():
         began = conns()
         with Crowd(SEED) as crowd:
             service()
-            for step in range(total):
+            for step in with_progress(range(total)):
                 value = (1, most)[step % 2] if chance.random() < 0.5 else chance.choice(values)
                 sysctl(EXPIRATION, value)
                 assert sysctl(EXPIRATION) == str(value)
