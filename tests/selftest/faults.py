@@ -24,7 +24,7 @@ import socket
 from counted import (DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, calls, conns,
                      numbers)
 from crowd import DISCARD, SO_MARK, Crowd
-from harness import ksft, main, run, unload_all, wait_until
+from harness import ksft, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
 from sockopt import Ipvs
 from verdict import read, write
@@ -263,7 +263,7 @@ def making_a_namespace():
     nths = range(1, total + 2) if FULL else sorted(chance.sample(range(1, total - 60), 20)) + \
         list(range(total - 60, total + 2))
     before = state()
-    for nth in nths:
+    for nth in with_progress(nths):
         error, left = attempt(nth, lambda: os.unshare(os.CLONE_NEWNET))
         injected += not left
         if error:

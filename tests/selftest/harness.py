@@ -39,6 +39,16 @@ def wait_until(condition, what, seconds=20):
         time.sleep(0.002)
 
 
+def with_progress(them):
+    """The same, one by one; says now and then how many it were."""
+    told = time.monotonic()
+    for done, it in enumerate(them):
+        if time.monotonic() > told + 30:
+            told = time.monotonic()
+            ksft.print_msg(f"{done} of {len(them)} so far")
+        yield it
+
+
 class Skip(Exception):
     """This kernel or machine cannot run the case."""
 

@@ -13,7 +13,7 @@ import time
 
 from counted import DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, conns, numbers
 from crowd import Crowd
-from harness import loaded, ksft, main, run, unload_all, wait_until
+from harness import loaded, ksft, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
 from sockopt import GONE, Ipvs, allowed
 
@@ -28,16 +28,6 @@ MODULES = {"lblc_rs": "ip_vs_lblc_rs", "lblc": "ip_vs_lblc"}
 
 def rounds(short, long):
     return long if FULL else short
-
-
-def with_progress(them):
-    """The same, one by one; says now and then how many it were."""
-    told = time.monotonic()
-    for done, it in enumerate(them):
-        if time.monotonic() > told + 30:
-            told = time.monotonic()
-            ksft.print_msg(f"{done} of {len(them)} so far")
-        yield it
 
 
 def dice(storm):
