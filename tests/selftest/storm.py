@@ -13,7 +13,7 @@ import time
 
 from counted import DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, conns, numbers
 from crowd import Crowd
-from harness import loaded, ksft, main, run, unload_all, wait_until, with_progress
+from harness import SLOW, loaded, ksft, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
 from sockopt import GONE, Ipvs, allowed
 
@@ -28,6 +28,11 @@ MODULES = {"lblc_rs": "ip_vs_lblc_rs", "lblc": "ip_vs_lblc"}
 
 def rounds(short, long):
     return long if FULL else short
+
+
+def crowded(short, long):
+    """The same for rounds of a thousand connections, of which debug makes some 250 in a second."""
+    return rounds(short, long // 4 if SLOW > 1 else long)
 
 
 def dice(storm):
@@ -171,7 +176,7 @@ def lab_servers():
 
 def services_are_deleted_while_their_tables_are_rebuilt_and_trimmed():
     run("modprobe ip_vs_lblc_rs")
-    chance, total = dice("deletion"), rounds(20, 400)
+    chance, total = dice("deletion"), crowded(20, 400)
     did = {"resizes": 0, "evictions": 0}
     with Crowd(SEED, keys=60000) as crowd:
         for _ in with_progress(range(total)):
@@ -192,7 +197,7 @@ def services_are_deleted_while_their_tables_are_rebuilt_and_trimmed():
 
 def the_table_is_filled_to_its_limit_and_beyond_while_that_changes():
     run("modprobe ip_vs_lblc_rs")
-    chance, total = dice("limit"), rounds(15, 300)
+    chance, total = dice("limit"), crowded(15, 300)
     try:
         began = conns()
         with Crowd(SEED, keys=60000) as crowd:
@@ -220,7 +225,7 @@ def the_table_is_filled_to_its_limit_and_beyond_while_that_changes():
 
 def the_expiration_changes_from_1_to_the_most_under_load():
     run("modprobe ip_vs_lblc_rs")
-    chance, total = dice("expiration"), rounds(30, 1000)
+    chance, total = dice("expiration"), crowded(30, 1000)
     # The most depends on HZ: what an int can hold in jiffies.
     most = next(it for it in (((1 << 31) - 1) // hz for hz in (100, 250, 300, 1000))
                 if allowed((errno.EINVAL,), sysctl, EXPIRATION, it))
