@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Sourced by scripts/test and tests/red.sh: how a run in a guest is judged. Counts in `number`, `passed`
+# Sourced by scripts/test, scripts/storm and tests/red.sh: how a run in a guest is judged. Counts in `number`, `passed`
 # and `failed`, and prints KTAP. A case that is skipped did not pass: it counts as failed.
 
 number=0 passed=0 failed=0

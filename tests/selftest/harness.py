@@ -40,7 +40,7 @@ def wait_until(condition, what, seconds=20):
 
 
 def with_progress(them):
-    """The same, one by one; says now and then how many it were."""
+    """The same, one by one; says now and then how many there were."""
     told = time.monotonic()
     for done, it in enumerate(them):
         if time.monotonic() > told + 30:
