@@ -222,9 +222,8 @@ def embedded_header(scheduler):
     before = lab.table_size()
     icmp_error(D, "10.0.1.2", 80)
     wait_until(lambda: lab.table_size() > before, "the error was scheduled")
-    with open("/proc/net/ip_vs_conn") as file:
-        line = next(line for line in file if " 0FA0 " in line)
-    return lab.name_of(line.split()[5])
+    shown = wait_until(lambda: [words for words in lab.table() if "0FA0" in words], "it is shown")
+    return lab.name_of(shown[0][5])
 
 
 def c_takes_the_clients_address_from_an_icmp_error_and_we_do_not():

@@ -37,8 +37,7 @@ def half_open(count):
     wait_until(lambda: conns() >= before + count, "the director knows the connections")
     for sock in socks:
         sock.close()
-    with open("/proc/net/ip_vs_conn") as file:
-        return {line.split()[7] for line in file.readlines()[1:]}
+    return {words[7] for words in lab.table()}
 
 
 def silent_service(scheduler):

@@ -315,9 +315,18 @@ class Lab:
 
     @staticmethod
     def table_size():
-        """The number of entries in IPVS' connection table."""
-        with open("/proc/net/ip_vs_conn") as file:
-            return len(file.readlines()) - 1
+        """The number of entries in IPVS' connection table. ip_vs_conn is not counted: it leaves out what is in
+        the new table while the core changes its size."""
+        with open("/proc/net/ip_vs_status") as file:
+            return int(file.readline().removeprefix("Conns:"))
+
+    @staticmethod
+    def table():
+        """The entries of IPVS' connection table, each as the words of its line, once there are any to be seen."""
+        def lines():
+            with open("/proc/net/ip_vs_conn") as file:
+                return [line.split() for line in file][1:]
+        return wait_until(lines, "the connections are shown")
 
     # The client -----------------------------------------------------------------------------------
 
