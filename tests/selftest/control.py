@@ -11,8 +11,8 @@ import re
 import socket
 from pathlib import Path
 
-from both import (BACKUP, DIRECT, MASTER, NAT, ONE_PACKET, PERSISTENT, TUNNEL, called, connections,
-                  counted, dump, lab, mark, netlink, on_both, refused, server,
+from both import (BACKUP, DIRECT, MASTER, NAT, ONE_PACKET, PERSISTENT, TUNNEL, all_counted, called, connections,
+                  counted, dump, fresh_port, lab, mark, netlink, on_both, refused, server,
                   servers_of, sockopt, vip, whole)
 from harness import main, run, wait_until
 from ipvs_netlink import COMMANDS, address
@@ -136,9 +136,9 @@ def servers_by_sockopt(scheduler):
 def busy(scheduler):
     """Two services that had traffic."""
     for number in (1, 2):
-        lab.service(scheduler, mark=number, options="-o")
+        lab.service(scheduler, mark=number, options="-o", port=fresh_port())
         assert None not in lab.send([key(n) for n in range(40)], port=79 + number)
-    return [counted(40), counted(40, mark(2))]
+    return [all_counted(40), all_counted(40, mark(2))]
 
 
 @on_both
