@@ -100,7 +100,8 @@ def counted(conns, which=None):
 
 
 def all_counted(conns, which=None):
-    """The same once its servers', of fresh_port(), have come to that together: they are summed up in their turn."""
+    """The same, once the counters of its servers, which have a fresh_port(), add up to that as well: the core sums
+    each of them up in a turn of its own."""
     which = which or mark(1)
     wait_until(lambda: sum(found["stats64"]["conns"] for found in servers_of(which)) == conns,
                f"{conns} connections were counted for the servers")

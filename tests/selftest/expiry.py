@@ -33,10 +33,11 @@ class Clock:
 
 
 def need_virtual_time():
+    """Skips a case without it, and sees to it that idle time passes fast."""
     with open("/proc/cmdline") as file:
         if "lblc.time=virtual" not in file.read():
             raise Skip("needs virtual time: scripts/vm run --icount")
-    # It wakes 25 times a second, and each time costs more than the idle time before it.
+    # The core's estimator wakes 25 times a second, and virtual time stops each time.
     sysctl("net/ipv4/vs/run_estimation", 0)
 
 
