@@ -13,6 +13,7 @@ use kernel::prelude::*;
 mod bindings;
 mod ipvs;
 mod lblc;
+mod netns;
 mod percpu;
 mod random;
 mod rcu;
@@ -26,23 +27,19 @@ module! {
     authors: ["The ip_vs_lblc_rs authors"],
     description: "IPVS locality-based least-connection scheduler, in Rust",
     license: "GPL",
-    params: {
-        dropin: u8 {
-            default: 0,
-            description: "1: register as lblc, in the place of C's ip_vs_lblc (default 0: as lblc_rs)",
-        },
-    },
 }
 
-/// What the loaded module holds. Dropped from top to bottom, which is the only right order: no new
-/// service may bind, then no packet may be in `schedule()`, then no file may be left, then no work may
-/// be queued, with which the last entries go, and at last no RCU callback of ours may be pending when our text goes.
+/// The module's state. Fields are dropped in declaration order: `scheduler` stops new bindings,
+/// waits for running `schedule()` calls and removes what is visible in the network namespaces;
+/// `c_module` lets C's module be loaded again; `queue` drains the work items that free the last
+/// tables; `entries` destroys the now empty cache; and `callbacks` waits for pending RCU callbacks
+/// before the module's code is unloaded.
 #[pin_data]
 struct Module {
     #[pin]
     scheduler: ipvs::Registration<lblc::Lblc>,
     #[pin]
-    namespaces: ipvs::netns::Registration,
+    c_module: netns::c_module::Notifier,
     queue: work::Queue,
     entries: slab::Cache,
     callbacks: rcu::Barrier,
@@ -50,17 +47,19 @@ struct Module {
 
 impl kernel::InPlaceModule for Module {
     fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        let name = match module_parameters::dropin.value() {
-            0 => c"lblc_rs",
-            _ => c"lblc",
+        // SAFETY: The parameter is set before a module's init and cannot be written later.
+        let names: &[&CStr] = match unsafe { bindings::lblc_rs_dropin } {
+            true => &[c"lblc", c"lblc_rs"],
+            false => &[c"lblc_rs"],
         };
         try_pin_init!(Self {
             callbacks: rcu::Barrier,
             entries: slab::Cache::new()?,
             queue: work::Queue::new()?,
-            namespaces <- ipvs::netns::Registration::new(),
+            // SAFETY: A module is initialised once, and nothing of `netns` is in use yet.
+            c_module <- unsafe { netns::c_module::Notifier::new() },
             // A service can bind before we return: this is the last step that can fail.
-            scheduler <- ipvs::Registration::new(module, name),
+            scheduler <- ipvs::Registration::new(module, names),
         })
     }
 }

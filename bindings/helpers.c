@@ -6,11 +6,14 @@
 
 #define pr_fmt(fmt) "IPVS: " fmt
 
+#include <linux/kobject.h>
 #include <linux/module.h>
+#include <linux/notifier.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
 #include <linux/seq_file_net.h>
+#include <net/netns/generic.h>
 
 #include "helpers.h"
 
@@ -87,10 +90,42 @@ struct netns_ipvs *lblc_rs_net_ipvs(struct net *net)
 	return net_ipvs(net);
 }
 
-/* What struct net looks like depends on the configuration. */
-bool lblc_rs_is_initial_user(struct netns_ipvs *ipvs)
+/* So that bindgen need not know struct netns_ipvs. */
+struct net *lblc_rs_ipvs_net(struct netns_ipvs *ipvs)
 {
-	return ipvs->net->user_ns == &init_user_ns;
+	return ipvs->net;
+}
+
+/* Inline. */
+void *lblc_rs_net_generic(const struct net *net, unsigned int id)
+{
+	return net_generic(net, id);
+}
+
+/* What struct net looks like depends on the configuration. */
+bool lblc_rs_net_is_of_initial_user(const struct net *net)
+{
+	return net->user_ns == &init_user_ns;
+}
+
+/* Inline. */
+int lblc_rs_notifier_from_errno(int error)
+{
+	return notifier_from_errno(error);
+}
+
+/* module_kset is not exported, but every module's kobject is in it. Built in, we come before each module. */
+bool lblc_rs_module_is_there(const char *name)
+{
+	struct kobject *found = NULL;
+
+	if (IS_BUILTIN(CONFIG_IP_VS_LBLC))
+		return true;
+#ifdef MODULE
+	found = kset_find_obj(THIS_MODULE->mkobj.kobj.kset, name);
+	kobject_put(found);
+#endif
+	return found;
 }
 
 /* A macro, or a static call. */
@@ -99,8 +134,14 @@ void lblc_rs_cond_resched(void)
 	cond_resched();
 }
 
-/* A macro; those of Rust put the module's name before the message, and know no rate limit. */
+/* A macro; those of Rust put the module's name before the message. */
 void lblc_rs_notice(const char *message)
+{
+	pr_notice("%s\n", message);
+}
+
+/* As above; and the kernel crate knows no rate limit. */
+void lblc_rs_notice_ratelimited(const char *message)
 {
 	pr_notice_ratelimited("%s\n", message);
 }
@@ -143,13 +184,4 @@ u64 lblc_rs_sum_counter(u64 *counter)
 	for_each_possible_cpu(cpu)
 		sum += READ_ONCE(*per_cpu_ptr(percpu(counter), cpu));
 	return sum;
-}
-
-/*
- * So that bindgen need not know struct netns_ipvs. C's ip_vs_lblc sets this when it registers its
- * sysctl, and nobody ever clears it.
- */
-bool lblc_rs_rival_was_here(struct netns_ipvs *ipvs)
-{
-	return ipvs->lblc_ctl_header;
 }

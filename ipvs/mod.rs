@@ -6,25 +6,21 @@
 
 mod dest;
 mod header;
-mod log;
-mod max_entries;
+pub(crate) mod log;
 mod name;
-pub(crate) mod netns;
-pub(crate) mod proc;
+mod netns;
 mod registration;
 mod scheduler;
 mod server;
 mod servers;
 mod service;
-mod sysctl;
-pub(crate) mod trace;
 
 use dest::DestRef;
 
 pub(crate) use dest::Dest;
 pub(crate) use header::{Address, Header};
-pub(crate) use max_entries::Limit;
 pub(crate) use name::Named;
+pub(crate) use netns::{Net, Netns, NetnsState, ID_BITS};
 pub(crate) use registration::Registration;
 pub(crate) use scheduler::{Call, Scheduler};
 pub(crate) use server::{Cell, Glance, Server};

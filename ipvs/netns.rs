@@ -1,129 +1,359 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What every network namespace gets: the sysctl and the file in `/proc/net`.
+//! Network namespaces: the state that a scheduler keeps for each, and the services that are bound
+//! to it there.
 //!
-//! C header: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h).
+//! ```text
+//!   pernet init ──> Netns ── state.show() ──> services come and go ── pernet exit: state.hide()
+//!                     ▲                            │
+//!       net_generic() ┘ until exit                 └── each holds a reference until it is freed
+//! ```
+//!
+//! The exit of a namespace calls [`NetnsState::hide()`] first and unbinds the namespace's services
+//! later, in the exit of IPVS itself. So a [`Netns`] is counted: a service's state can use it for
+//! as long as that state lives, which may be a grace period longer than the namespace.
+//!
+//! C headers: [`include/net/net_namespace.h`](srctree/include/net/net_namespace.h),
+//! [`include/net/netns/generic.h`](srctree/include/net/netns/generic.h).
 
-use super::{max_entries, proc, sysctl};
+use super::{
+    scheduler::{Bound, Scheduler},
+    Service,
+};
 use crate::bindings;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::{
+    marker::PhantomData,
+    ptr::{null_mut, NonNull},
+    sync::atomic::{AtomicPtr, AtomicU32, Ordering},
+};
 use kernel::{
     error::{from_result, to_result},
+    new_mutex,
     prelude::*,
+    rbtree::{RBTree, RBTreeNode},
+    sync::{Arc, ArcBorrow, Mutex},
     types::Opaque,
 };
 
-/// A netns comes to life. Process context, under the core's pernet rwsem.
+/// C's network namespace, borrowed.
+///
+/// # Invariants
+///
+/// `0` points to a `struct net` whose IPVS part is initialised, and that is not freed while this
+/// value is in use.
+#[derive(Clone, Copy)]
+pub(crate) struct Net(NonNull<bindings::net>);
+
+// SAFETY: A namespace is not tied to a thread; every method reads fields that never change.
+unsafe impl Send for Net {}
+// SAFETY: As above.
+unsafe impl Sync for Net {}
+
+impl Net {
+    /// Borrows a namespace. Fails with `ENOENT` if IPVS has no state there.
+    ///
+    /// # Safety
+    ///
+    /// `net` points to a `struct net` that is not freed while the result, or a copy, is in use.
+    unsafe fn from_raw(net: *mut bindings::net) -> Result<Self> {
+        // SAFETY: The caller promises a live namespace.
+        if unsafe { bindings::lblc_rs_net_ipvs(net) }.is_null() {
+            return Err(ENOENT);
+        }
+        // INVARIANT: As just tested, and as the caller promises.
+        NonNull::new(net).map(Self).ok_or(ENOENT)
+    }
+
+    /// The C object.
+    pub(crate) fn as_ptr(self) -> *mut bindings::net {
+        self.0.as_ptr()
+    }
+
+    /// IPVS' state of the namespace. It is freed by IPVS' own pernet exit, after ours.
+    pub(crate) fn ipvs(self) -> *mut bindings::netns_ipvs {
+        // SAFETY: By the type invariants the namespace is live.
+        unsafe { bindings::lblc_rs_net_ipvs(self.as_ptr()) }
+    }
+
+    /// Whether the namespace belongs to the machine's own (initial) user namespace. If not, its
+    /// root may be an ordinary user of the machine.
+    pub(crate) fn is_of_initial_user(self) -> bool {
+        // SAFETY: By the type invariants the namespace is live.
+        unsafe { bindings::lblc_rs_net_is_of_initial_user(self.as_ptr()) }
+    }
+}
+
+/// What a scheduler keeps for each network namespace. `()` keeps nothing.
+pub(crate) trait NetnsState<T: Scheduler>: Send + Sync + Sized {
+    /// Makes the state of a namespace. Process context, under the pernet rwsem. If this fails, the
+    /// namespace is not created, or the module not loaded.
+    fn new(net: Net) -> impl PinInit<Self, Error>;
+
+    /// The namespace is complete: makes its files visible. Process context, under the pernet rwsem.
+    /// An error is treated as one of [`new()`](Self::new), and leaves nothing visible.
+    fn show(_netns: ArcBorrow<'_, Netns<T>>) -> Result {
+        Ok(())
+    }
+
+    /// Removes the files; returns when nothing uses them any more. Process context, perhaps under
+    /// the pernet rwsem. Services may still be bound.
+    fn hide(&self) {}
+
+    /// The module is being unloaded: removes the files of all namespaces, present and future.
+    /// Process context, without the pernet rwsem, so that a wait for users of a file delays nothing
+    /// but this module's unloading.
+    fn hide_all() {}
+}
+
+impl<T: Scheduler<Netns = ()>> NetnsState<T> for () {
+    fn new(_: Net) -> impl PinInit<Self, Error> {
+        Ok(())
+    }
+}
+
+/// A network namespace, as scheduler `T` sees it.
+#[pin_data]
+pub(crate) struct Netns<T: Scheduler> {
+    #[pin]
+    state: T::Netns,
+    #[pin]
+    services: Mutex<Services<T>>,
+}
+
+/// The services of a namespace that are bound to `T`, by their numbers.
+///
+/// # Invariants
+///
+/// Each pointer leads to a `Bound<T>` that is live, and whose C service is too, for as long as it
+/// is in the tree.
+struct Services<T: Scheduler> {
+    last_id: u32,
+    bound: RBTree<u32, Ptr<T>>,
+}
+
+struct Ptr<T: Scheduler>(NonNull<Bound<T>>);
+
+// SAFETY: A `Bound<T>` may be used by any thread (`T` is `Send` and `Sync`); the pointer is used
+// under the lock only.
+unsafe impl<T: Scheduler> Send for Ptr<T> {}
+
+/// The number of bits of a service's number.
+pub(crate) const ID_BITS: u32 = 29;
+
+impl<T: Scheduler> Netns<T> {
+    fn new(net: Net) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            state <- T::Netns::new(net),
+            services <- new_mutex!(
+                Services { last_id: 0, bound: RBTree::new() },
+                "ip_vs_netns_services"
+            ),
+        })
+    }
+
+    /// The scheduler's own state.
+    pub(crate) fn state(&self) -> &T::Netns {
+        &self.state
+    }
+
+    /// The namespace of a service that is being bound. Process context, under the service mutex.
+    /// Fails with `ENOENT` if the namespace has come to its end.
+    pub(super) fn of(service: &Service) -> Result<Arc<Self>> {
+        // SAFETY: The service keeps its namespace live until it is freed.
+        let net = unsafe { bindings::lblc_rs_ipvs_net(service.netns()) };
+        // SAFETY: `net` is live, and the namespace's exit, which clears the slot, does not run
+        // while the control plane has a reference to the namespace.
+        let netns = unsafe { Self::borrow(net) };
+        netns.map(Arc::from).ok_or(ENOENT)
+    }
+
+    /// Borrows the object of `net`, if there is one.
+    ///
+    /// # Safety
+    ///
+    /// `net` is live, and its exit does not run, for the whole of `'a`; and `T` is the scheduler of
+    /// this module's [`Namespaces`].
+    pub(crate) unsafe fn borrow<'a>(net: *mut bindings::net) -> Option<ArcBorrow<'a, Self>> {
+        // SAFETY: The caller promises a live namespace and the type; only `init_net()` and
+        // `exit_net()` write the slot.
+        let raw = unsafe { slot(net) }?.load(Ordering::Acquire).cast::<Self>();
+        // SAFETY: What is in the slot came from `Arc::into_raw()` in `init_net()`, and is dropped
+        // by `exit_net()`, which the caller excludes.
+        (!raw.is_null()).then(|| unsafe { ArcBorrow::from_raw(raw) })
+    }
+
+    /// Lists a service; returns its number. Process context. Fails with `ENOMEM`, or `ENOSPC` if
+    /// there are 2^29 services already.
+    ///
+    /// # Safety
+    ///
+    /// `bound`, and its C service, stay live and in place until `unlist()`.
+    pub(super) unsafe fn list(&self, bound: NonNull<Bound<T>>) -> Result<u32> {
+        let mut services = self.services.lock();
+        // A number is not used again before all others have been, so that a position in a file does
+        // not lead to a newer service.
+        let mut id = services.last_id;
+        for _ in 0..1u32 << ID_BITS {
+            id = id.wrapping_add(1) & ((1 << ID_BITS) - 1);
+            if services.bound.get(&id).is_none() {
+                // INVARIANT: As the caller promises.
+                let node = RBTreeNode::new(id, Ptr(bound), GFP_KERNEL_ACCOUNT)?;
+                services.bound.insert(node);
+                services.last_id = id;
+                return Ok(id);
+            }
+        }
+        Err(ENOSPC)
+    }
+
+    /// Takes a service off the list, and waits until nothing uses it through the list. Process
+    /// context.
+    pub(super) fn unlist(&self, id: u32) {
+        let node = self.services.lock().bound.remove_node(&id);
+        drop(node);
+    }
+
+    /// Queues the work item of every listed service: a setting has changed. Process context.
+    pub(crate) fn queue_work(&self) {
+        for bound in self.services.lock().bound.values() {
+            // SAFETY: By the invariants of `Services` it is live while it is listed, and the lock
+            // keeps it listed.
+            unsafe { bound.0.as_ref() }.queue_work();
+        }
+    }
+
+    /// Calls `f` with the first service whose number is `from` or more: its number, its state, and
+    /// itself. Process context; `f` runs under the namespace's mutex.
+    pub(crate) fn first_service<R>(
+        &self,
+        from: u32,
+        f: impl FnOnce(u32, &T, &Service) -> R,
+    ) -> Option<R> {
+        let services = self.services.lock();
+        let cursor = services.bound.cursor_lower_bound(&from)?;
+        let (id, bound) = cursor.current();
+        // SAFETY: As in `queue_work()`.
+        let bound = unsafe { bound.0.as_ref() };
+        Some(f(*id, bound.state(), bound.service()))
+    }
+}
+
+/// The number under which the pernet core keeps our slot in each namespace; it is set by
+/// `register_pernet_subsys()`, and 0 while there is no registration.
+static ID: AtomicU32 = AtomicU32::new(0);
+
+/// The slot of a namespace: memory of the size of a pointer, which the pernet core allocates before
+/// `init_net()` and frees after the exits of all subsystems.
 ///
 /// # Safety
 ///
-/// Called by the pernet core, after IPVS' own init.
-unsafe extern "C" fn init_net(net: *mut bindings::net) -> c_int {
+/// `net` is live during `'a`.
+unsafe fn slot<'a>(net: *mut bindings::net) -> Option<&'a AtomicPtr<c_void>> {
+    let id = ID.load(Ordering::Relaxed);
+    if id == 0 {
+        return None;
+    }
+    // SAFETY: The caller promises a live namespace, and `id` came from the pernet core.
+    let memory = unsafe { bindings::lblc_rs_net_generic(net, id) };
+    // SAFETY: `memory` is null, or what the pernet core allocated for us by `kzalloc()`: aligned at
+    // least to a pointer, zeroed, and only used through this function.
+    unsafe { memory.cast::<AtomicPtr<c_void>>().as_ref() }
+}
+
+/// A namespace is created, or the module loaded. Process context, under the pernet rwsem.
+///
+/// # Safety
+///
+/// Called by the pernet core, after IPVS' own init, with a live namespace.
+unsafe extern "C" fn init_net<T: Scheduler>(net: *mut bindings::net) -> c_int {
     from_result(|| {
-        // SAFETY: `net` is alive.
-        let ipvs = unsafe { bindings::lblc_rs_net_ipvs(net) };
-        if ipvs.is_null() {
-            return Err(ENOENT);
-        }
-        // SAFETY: `exit_net()` takes all away before the netns dies, or we if one cannot be had.
-        unsafe {
-            sysctl::add(net, ipvs)?;
-            max_entries::add(net, ipvs)
-                .and_then(|()| proc::add(net))
-                .inspect_err(|_| {
-                    max_entries::remove(net);
-                    sysctl::remove(net);
-                })?;
-        }
+        // SAFETY: The namespace is live; what `T` makes of it does not use it after `hide()`.
+        let (slot, net) = unsafe { (slot(net).ok_or(ENOENT)?, Net::from_raw(net)?) };
+        let netns = Arc::pin_init(Netns::<T>::new(net), GFP_KERNEL)?;
+        // The files lead to the object by the slot.
+        slot.store(
+            Arc::into_raw(netns.clone()).cast_mut().cast(),
+            Ordering::Release,
+        );
+        T::Netns::show(netns.as_arc_borrow()).inspect_err(|_| take(slot, netns.clone()))?;
         Ok(0)
     })
 }
 
-/// A netns dies, or the module goes. Process context. IPVS' own exit, and with it the end of the
-/// namespace's services, comes later.
+/// Empties the slot of `netns`, and drops the reference that it held.
+fn take<T: Scheduler>(slot: &AtomicPtr<c_void>, netns: Arc<Netns<T>>) {
+    slot.store(null_mut(), Ordering::Release);
+    // SAFETY: The slot held a reference, made by `Arc::into_raw()` in `init_net()`. Nothing borrows
+    // from the slot any more: the files have been removed, and no service can be bound.
+    drop(unsafe { Arc::from_raw(Arc::as_ptr(&netns)) });
+}
+
+/// A namespace ends, or the module is unloaded. Process context, under the pernet rwsem.
 ///
 /// # Safety
 ///
-/// Called by the pernet core with a netns for which `init_net()` succeeded.
-unsafe extern "C" fn exit_net(net: *mut bindings::net) {
-    // SAFETY: `init_net()` added it.
-    unsafe { proc::remove(net) };
-    max_entries::remove(net);
-    sysctl::remove(net);
-}
-
-/// The files in every netns, present and future, from creation to drop.
-#[pin_data]
-pub(crate) struct Registration {
-    // In drop order: as long as there are files, there are services to show and C's module to watch.
-    #[pin]
-    namespaces: Namespaces,
-    #[pin]
-    watch: sysctl::Watch,
-    limits: max_entries::List,
-    services: proc::List,
-}
-
-impl Registration {
-    /// Process context. Fails with `ENOMEM`, or `EBUSY` if it is not the first since the module was
-    /// loaded; a sysctl name that is taken is no failure.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        static CALLED: AtomicBool = AtomicBool::new(false);
-        try_pin_init!(Self {
-            services: {
-                if CALLED.swap(true, Ordering::Relaxed) {
-                    return Err(EBUSY);
-                }
-                // SAFETY: We get here once, and nothing is registered yet.
-                unsafe { proc::List::new() }
-            },
-            // SAFETY: As above.
-            limits: unsafe { max_entries::List::new() },
-            // SAFETY: As above.
-            watch <- unsafe { sysctl::Watch::new() },
-            namespaces <- Namespaces::new(),
-        })
+/// Called by the pernet core with a namespace for which `init_net()` succeeded.
+unsafe extern "C" fn exit_net<T: Scheduler>(net: *mut bindings::net) {
+    // SAFETY: The namespace is live, and the type is that of `init_net()`. The slot is only cleared
+    // below.
+    let (slot, netns) = unsafe { (slot(net), Netns::<T>::borrow(net)) };
+    if let (Some(slot), Some(netns)) = (slot, netns) {
+        let netns = Arc::from(netns);
+        netns.state.hide();
+        take(slot, netns);
     }
 }
 
-/// Our `init_net()` and `exit_net()`, called for every netns.
+/// Our `init_net()` and `exit_net()`, called for every namespace from creation to drop.
 ///
 /// # Invariants
 ///
 /// `inner` is pinned and registered.
 #[pin_data(PinnedDrop)]
-struct Namespaces {
+pub(super) struct Namespaces<T: Scheduler> {
     #[pin]
     inner: Opaque<bindings::pernet_operations>,
+    _scheduler: PhantomData<fn() -> T>,
 }
 
-// SAFETY: The core has a lock of its own; there are no methods.
-unsafe impl Send for Namespaces {}
+// SAFETY: The pernet core has a lock of its own; there are no methods.
+unsafe impl<T: Scheduler> Send for Namespaces<T> {}
 // SAFETY: As above.
-unsafe impl Sync for Namespaces {}
+unsafe impl<T: Scheduler> Sync for Namespaces<T> {}
 
-impl Namespaces {
-    fn new() -> impl PinInit<Self, Error> {
+impl<T: Scheduler> Namespaces<T> {
+    /// Process context. Fails with `ENOMEM`, `EBUSY` if there is a registration already, or as
+    /// [`NetnsState::new()`] does. C: `register_pernet_subsys()`.
+    pub(super) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(|slot: *mut bindings::pernet_operations| {
-                // SAFETY: `slot` is memory for it, of which all-zeroes is a valid value.
-                unsafe { slot.write(core::mem::zeroed()) };
-                // SAFETY: It was just initialised and is ours alone.
-                unsafe {
-                    (*slot).init = Some(init_net);
-                    (*slot).exit = Some(exit_net);
+                if ID.load(Ordering::Relaxed) != 0 {
+                    return Err(EBUSY);
                 }
-                // SAFETY: The operations are whole and pinned until they are unregistered.
+                // SAFETY: `slot` is valid for writes; `ID` is static, and written by the pernet
+                // core before the first call of `init_net()`.
+                unsafe {
+                    slot.write(bindings::pernet_operations {
+                        init: Some(init_net::<T>),
+                        exit: Some(exit_net::<T>),
+                        id: ID.as_ptr(),
+                        size: size_of::<AtomicPtr<c_void>>(),
+                        ..pin_init::zeroed()
+                    })
+                };
+                // SAFETY: The operations are initialised, and pinned until they are unregistered.
                 to_result(unsafe { bindings::register_pernet_subsys(slot) })
             }),
+            _scheduler: PhantomData,
         })
     }
 }
 
 #[pinned_drop]
-impl PinnedDrop for Namespaces {
+impl<T: Scheduler> PinnedDrop for Namespaces<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariants it is registered.
         unsafe { bindings::unregister_pernet_subsys(self.inner.get()) };
+        ID.store(0, Ordering::Relaxed);
     }
 }

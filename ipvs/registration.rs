@@ -5,10 +5,13 @@
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_scheduler`.
 
 use super::{
-    proc,
+    log,
+    netns::Namespaces,
     scheduler::{Bound, Call, Scheduler},
     Dest,
     Header,
+    Netns,
+    NetnsState,
     Servers,
     Service, //
 };
@@ -16,7 +19,11 @@ use crate::{
     bindings,
     rcu::{self, ReadSide},
 };
-use core::{marker::PhantomData, ptr::null_mut};
+use core::{
+    marker::PhantomData,
+    ptr::{null_mut, NonNull},
+    sync::atomic::Ordering, //
+};
 use kernel::{error::to_result, prelude::*, types::Opaque};
 
 /// The C callbacks of `T`: pointers to references, call, convert, nothing else.
@@ -29,27 +36,32 @@ impl<T: Scheduler> VTable<T> {
     unsafe extern "C" fn init_service(svc: *mut bindings::ip_vs_service) -> c_int {
         // SAFETY: C passes a service with `ipvs` set, perhaps one that is live and has servers.
         let service = unsafe { Service::from_raw(svc) };
-        let bound = match KBox::pin_init(Bound::<T>::new(service), GFP_KERNEL) {
+        let bound = match Self::bind(service) {
             Ok(bound) => bound,
             Err(error) => return error.to_errno(),
         };
-        let mut listed = bound.frame.servers.add_all(service);
-        if listed.is_ok() && T::RECORDS != 0 {
-            // SAFETY: `done_service()` takes it off the list before it goes away.
-            listed = unsafe { proc::list((*svc).ipvs, core::ptr::from_ref(&*bound)) };
-        }
-        if let Err(error) = listed {
-            return error.to_errno();
-        }
         if T::TICK != 0 {
             bound.timer.arm(T::TICK);
         }
-        // SAFETY: The state stays pinned: it is next taken by `done_service()` to be dropped in place.
+        // SAFETY: The state stays pinned: it is next taken by `done_service()` to be dropped in
+        // place.
         let bound = unsafe { KBox::into_raw(Pin::into_inner_unchecked(bound)) };
-        // SAFETY: Nobody reads `sched_data`: `svc->scheduler` is null, and `ip_vs_edit_service()` has
-        // waited a grace period since it was not. C publishes both with `rcu_assign_pointer()`.
+        // SAFETY: Nobody reads `sched_data`: `svc->scheduler` is null, and `ip_vs_edit_service()`
+        // has waited a grace period since it was not. C publishes both with `rcu_assign_pointer()`.
         unsafe { (*svc).sched_data = bound.cast() };
         0
+    }
+
+    /// The state of a service, listed in its namespace.
+    fn bind(service: &Service) -> Result<Pin<KBox<Bound<T>>>> {
+        let netns = Netns::of(service)?;
+        let bound = KBox::pin_init(Bound::<T>::new(service, &netns), GFP_KERNEL_ACCOUNT)?;
+        bound.frame.servers.add_all(service)?;
+        // SAFETY: The state is pinned. `done_service()` takes it off the list before either the
+        // state or the service goes away.
+        let id = unsafe { netns.list(NonNull::from(&*bound)) }?;
+        bound.id.store(id, Ordering::Relaxed);
+        Ok(bound)
     }
 
     /// # Safety
@@ -61,9 +73,7 @@ impl<T: Scheduler> VTable<T> {
         let raw = unsafe { (*svc).sched_data }.cast::<Bound<T>>();
         // SAFETY: It is alive until the grace period that begins below.
         let bound = unsafe { &*raw };
-        if T::RECORDS != 0 {
-            proc::unlist(raw.cast_const().cast());
-        }
+        bound.netns.unlist(bound.id.load(Ordering::Relaxed));
         bound.timer.shutdown();
         bound.state.close();
         bound.frame.work.disable();
@@ -74,8 +84,8 @@ impl<T: Scheduler> VTable<T> {
 
     /// # Safety
     ///
-    /// Called by `__ip_vs_update_dest()`, under the service mutex, for a service that is bound to us,
-    /// after `dest` was put into its list or changed.
+    /// Called by `__ip_vs_update_dest()`, under the service mutex, for a service that is bound to
+    /// us, after `dest` was put into its list or changed.
     unsafe extern "C" fn update_dest(
         svc: *mut bindings::ip_vs_service,
         dest: *mut bindings::ip_vs_dest,
@@ -86,8 +96,8 @@ impl<T: Scheduler> VTable<T> {
 
     /// # Safety
     ///
-    /// Called by `__ip_vs_unlink_dest()`, under the service mutex, for a service that is bound to us,
-    /// after `dest` was taken out of its list.
+    /// Called by `__ip_vs_unlink_dest()`, under the service mutex, for a service that is bound to
+    /// us, after `dest` was taken out of its list.
     unsafe extern "C" fn del_dest(
         svc: *mut bindings::ip_vs_service,
         dest: *mut bindings::ip_vs_dest,
@@ -104,8 +114,8 @@ impl<T: Scheduler> VTable<T> {
         dest: *mut bindings::ip_vs_dest,
         change: fn(&Servers, &Service, &Dest),
     ) -> c_int {
-        // SAFETY: Both are alive. `sched_data` is what `init_service()` stored; `done_service()`, which
-        // lets go of it, needs the mutex as well.
+        // SAFETY: Both are alive. `sched_data` is what `init_service()` stored; `done_service()`,
+        // which lets go of it, needs the mutex as well.
         unsafe {
             let bound = &*(*svc).sched_data.cast::<Bound<T>>();
             let servers = &bound.frame.servers;
@@ -116,8 +126,8 @@ impl<T: Scheduler> VTable<T> {
 
     /// # Safety
     ///
-    /// Called by `ip_vs_schedule()` or `ip_vs_sched_persist()` in an RCU read-side critical section,
-    /// in which `svc->scheduler` was found to be us.
+    /// Called by `ip_vs_schedule()` or `ip_vs_sched_persist()` in an RCU read-side critical
+    /// section, in which `svc->scheduler` was found to be us.
     unsafe extern "C" fn schedule(
         svc: *mut bindings::ip_vs_service,
         _skb: *const bindings::sk_buff,
@@ -146,49 +156,42 @@ impl<T: Scheduler> VTable<T> {
     }
 }
 
-/// A scheduler that is known to the IPVS core from its creation to its drop.
+/// A name that the IPVS core knows as that of scheduler `T`, from its creation to its drop.
 ///
 /// # Invariants
 ///
 /// `inner` is pinned and linked in the core's list of schedulers.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Registration<T: Scheduler> {
+struct Name<T: Scheduler> {
     #[pin]
     inner: Opaque<bindings::ip_vs_scheduler>,
     _scheduler: PhantomData<T>,
 }
 
-// SAFETY: The core's list has a mutex of its own; there are no methods.
-unsafe impl<T: Scheduler> Send for Registration<T> {}
-// SAFETY: As above.
-unsafe impl<T: Scheduler> Sync for Registration<T> {}
-
-impl<T: Scheduler> Registration<T> {
-    /// Registers `T` as `name`, which users give to `ipvsadm -s`. A service can bind to it before this
-    /// returns. Process context. Fails with `EINVAL` if the name is taken, `ENOENT` if IPVS is being
-    /// unloaded.
-    /// C: `register_ip_vs_scheduler()`.
-    pub(crate) fn new(
-        module: &'static ThisModule,
-        name: &'static CStr,
-    ) -> impl PinInit<Self, Error> {
+impl<T: Scheduler> Name<T> {
+    /// Process context. Fails with `EINVAL` if the name is taken, `ENOENT` if IPVS is being
+    /// unloaded. C: `register_ip_vs_scheduler()`.
+    fn new(module: &'static ThisModule, name: &'static CStr) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(|slot: *mut bindings::ip_vs_scheduler| {
-                // SAFETY: `slot` is memory for a scheduler, of which all-zeroes is a valid value.
-                unsafe { slot.write(core::mem::zeroed()) };
-                // SAFETY: `slot` was just initialised and is ours alone.
-                let scheduler = unsafe { &mut *slot };
-                scheduler.n_list.next = &raw mut scheduler.n_list;
-                scheduler.n_list.prev = &raw mut scheduler.n_list;
-                scheduler.name = name.as_char_ptr().cast_mut();
-                scheduler.module = module.as_ptr();
-                scheduler.init_service = Some(VTable::<T>::init_service);
-                scheduler.done_service = Some(VTable::<T>::done_service);
-                scheduler.add_dest = Some(VTable::<T>::update_dest);
-                scheduler.upd_dest = Some(VTable::<T>::update_dest);
-                scheduler.del_dest = Some(VTable::<T>::del_dest);
-                scheduler.schedule = Some(VTable::<T>::schedule);
-                // SAFETY: The scheduler is whole, self-linked, and pinned until it is unregistered.
+                // SAFETY: `slot` is valid for writes, and nothing else uses it yet.
+                unsafe {
+                    slot.write(bindings::ip_vs_scheduler {
+                        name: name.as_char_ptr().cast_mut(),
+                        module: module.as_ptr(),
+                        init_service: Some(VTable::<T>::init_service),
+                        done_service: Some(VTable::<T>::done_service),
+                        add_dest: Some(VTable::<T>::update_dest),
+                        upd_dest: Some(VTable::<T>::update_dest),
+                        del_dest: Some(VTable::<T>::del_dest),
+                        schedule: Some(VTable::<T>::schedule),
+                        ..pin_init::zeroed()
+                    });
+                    (*slot).n_list.next = &raw mut (*slot).n_list;
+                    (*slot).n_list.prev = &raw mut (*slot).n_list;
+                }
+                // SAFETY: The scheduler is initialised, its list node self-linked as C wants it,
+                // and it is pinned until it is unregistered.
                 to_result(unsafe { bindings::register_ip_vs_scheduler(slot) })
             }),
             _scheduler: PhantomData,
@@ -197,12 +200,70 @@ impl<T: Scheduler> Registration<T> {
 }
 
 #[pinned_drop]
-impl<T: Scheduler> PinnedDrop for Registration<T> {
-    /// Unregisters and waits until no packet is in `schedule()`. No service is bound any more: each
-    /// holds a reference on the module.
+impl<T: Scheduler> PinnedDrop for Name<T> {
+    /// Unregisters the name. No service is bound to it: each holds a reference to the module.
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariants it is registered.
         unsafe { bindings::unregister_ip_vs_scheduler(self.inner.get()) };
+    }
+}
+
+/// A scheduler that users can choose (`ipvsadm -s NAME`), from its creation to its drop, with what
+/// it keeps for each network namespace.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Registration<T: Scheduler> {
+    /// In drop order: no name may be left when nothing waits for `schedule()` any more, and no
+    /// service when the namespaces go.
+    names: KVec<Pin<KBox<Name<T>>>>,
+    #[pin]
+    namespaces: Namespaces<T>,
+}
+
+// SAFETY: The core's lists have locks of their own; there are no methods.
+unsafe impl<T: Scheduler> Send for Registration<T> {}
+// SAFETY: As above.
+unsafe impl<T: Scheduler> Sync for Registration<T> {}
+
+impl<T: Scheduler> Registration<T> {
+    /// Registers `T` under each of `names`. A service can bind before this returns. Process
+    /// context. Fails with `EINVAL` if the first name is taken, `ENOENT` if IPVS is being unloaded,
+    /// `ENOMEM`, or as [`NetnsState::new()`] does. Once the first name is registered nothing fails
+    /// any more, as a service may have bound: another name that is taken is left out, with a line
+    /// in the log.
+    pub(crate) fn new(
+        module: &'static ThisModule,
+        names: &'static [&'static CStr],
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            namespaces <- Namespaces::new(),
+            names: Self::register(module, names).inspect_err(|_| T::Netns::hide_all())?,
+        })
+    }
+
+    fn register(
+        module: &'static ThisModule,
+        names: &'static [&'static CStr],
+    ) -> Result<KVec<Pin<KBox<Name<T>>>>> {
+        let mut registered = KVec::with_capacity(names.len(), GFP_KERNEL)?;
+        for name in names {
+            match KBox::pin_init(Name::new(module, name), GFP_KERNEL) {
+                Ok(name) => registered.push_within_capacity(name)?,
+                Err(error) if registered.is_empty() => return Err(error),
+                Err(_) => log::notice(c"a name of the scheduler is taken, and left out"),
+            }
+        }
+        Ok(registered)
+    }
+}
+
+#[pinned_drop]
+impl<T: Scheduler> PinnedDrop for Registration<T> {
+    /// Unregisters the names, waits until no packet is in `schedule()`, and removes the files of
+    /// all namespaces, before the pernet core is asked to let go of them: it waits under a lock
+    /// that others need.
+    fn drop(self: Pin<&mut Self>) {
+        self.project().names.clear();
         rcu::synchronize();
+        T::Netns::hide_all();
     }
 }

@@ -13,24 +13,24 @@
 //!
 //! How C calls a scheduler: [`Registration`](super::Registration).
 
-use super::{proc, Dest, Header, Servers, Service};
+use super::{Dest, Header, Netns, NetnsState, Servers, Service};
 use crate::{
     bindings,
     rcu::ReadSide,
     timer::Timer,
     work::{self, Disposal, Work},
 };
-use core::ops::Range;
+use core::sync::atomic::AtomicU32;
 use kernel::{
     container_of,
     prelude::*,
-    seq_file::SeqFile,
     static_lock_class,
+    sync::Arc,
     time::Jiffies, //
 };
 
 /// What `schedule()` can see and use.
-pub(crate) struct Call<'g, T> {
+pub(crate) struct Call<'g, T: Scheduler> {
     /// The service that the packet is for.
     pub(crate) service: &'g Service,
     pub(super) bound: &'g Bound<T>,
@@ -38,16 +38,16 @@ pub(crate) struct Call<'g, T> {
     pub(crate) rcu: ReadSide<'g>,
 }
 
-impl<T> Clone for Call<'_, T> {
+impl<T: Scheduler> Clone for Call<'_, T> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Call<'_, T> {}
+impl<T: Scheduler> Copy for Call<'_, T> {}
 
-impl<'g, T> Call<'g, T> {
+impl<'g, T: Scheduler> Call<'g, T> {
     /// The scheduler's state for the service.
     #[inline(always)]
     pub(crate) fn state(self) -> &'g T {
@@ -84,19 +84,25 @@ impl Frame {
         pin_init!(Self {
             servers <- Servers::new(),
             // SAFETY: As the caller promises.
-            work <- unsafe { Work::new(c"lblc_rs_work", static_lock_class!(), handler) },
+            work <- unsafe { Work::new(c"ip_vs_sched_work", static_lock_class!(), handler) },
         })
     }
 }
 
 /// A scheduler: the value is its state for one service.
 pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
+    /// What the scheduler keeps for each network namespace; `()` if nothing.
+    type Netns: NetnsState<Self>;
+
     /// The time between two calls of [`tick()`](Self::tick), in jiffies; 0: there are none.
     const TICK: Jiffies = 0;
 
-    /// Makes the state for `service`, which may have servers already. Process context, under the
-    /// core's service mutex, may sleep. On an error the service is not bound.
-    fn init_service(service: &Service) -> impl PinInit<Self, Error>;
+    /// Makes the state for `service` of `netns`, which may have servers already. Process context,
+    /// under the core's service mutex, may sleep. On an error the service is not bound.
+    fn init_service<'a>(
+        service: &'a Service,
+        netns: &'a Arc<Netns<Self>>,
+    ) -> impl PinInit<Self, Error> + 'a;
 
     /// Chooses a server for a new connection, or none. Softirq, or process context with preemption
     /// and bottom halves on; any number of CPUs at once; must not sleep.
@@ -105,34 +111,19 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
     /// Regular housekeeping that takes little time. Softirq; never twice at once for a service.
     fn tick(&self, _work: &Work) {}
 
-    /// Housekeeping that takes time: after somebody queued the service's work item. Process context,
-    /// may sleep; never twice at once for a service.
+    /// Housekeeping that takes time: after somebody queued the service's work item. Process
+    /// context, may sleep; never twice at once for a service.
     fn work(&self, _service: &Service) {}
 
-    /// The service lets go: a `work()` that takes long shall end soon; no other one begins. Late calls of
-    /// `schedule()` may come until a grace period has passed; then the state is dropped, in process
-    /// context. Process context.
+    /// The service lets go: a `work()` that takes long shall end soon; no other one begins. Late
+    /// calls of `schedule()` may come until a grace period has passed; then the state is dropped,
+    /// in process context. Process context.
     fn close(&self) {}
-
-    /// How many records [`show()`](Self::show) can print; at most [`proc::MAX_RECORDS`]. 0: the service
-    /// is in neither file, and does not need [`netns::Registration`](super::netns::Registration).
-    const RECORDS: u64 = 0;
-
-    /// The end of the records to print in one go, beginning with `record`. Process context.
-    fn span(&self, record: u64) -> u64 {
-        record.wrapping_add(1)
-    }
-
-    /// Prints records for `/proc/net/ip_vs_lblc_rs`. Process context, under a mutex.
-    fn show(&self, _service: &Service, _records: Range<u64>, _out: &SeqFile) {}
-
-    /// Prints a line for `/proc/net/ip_vs_lblc_rs_stats`. Process context, under a mutex.
-    fn stats(&self, _service: &Service, _out: &SeqFile) {}
 }
 
 /// What `svc->sched_data` points to: a scheduler's state and what the framework needs around it.
 #[pin_data]
-pub(super) struct Bound<T> {
+pub(super) struct Bound<T: Scheduler> {
     // Dropped in this order: what `state` knows of servers may lead there.
     #[pin]
     pub(super) state: T,
@@ -143,27 +134,49 @@ pub(super) struct Bound<T> {
     pub(super) timer: Timer,
     #[pin]
     pub(super) disposal: Disposal,
+    pub(super) netns: Arc<Netns<T>>,
+    /// Our number in `netns`, once we are listed there.
+    pub(super) id: AtomicU32,
 }
 
 // SAFETY: `service` is only used as C's callbacks allow, whatever the thread; the rest is `Send`.
-unsafe impl<T: Send> Send for Bound<T> {}
+unsafe impl<T: Scheduler> Send for Bound<T> {}
+// SAFETY: As above; `T` and the rest are `Sync`.
+unsafe impl<T: Scheduler> Sync for Bound<T> {}
 
 impl<T: Scheduler> Bound<T> {
-    pub(super) fn new(bound_to: &Service) -> impl PinInit<Self, Error> + '_ {
+    pub(super) fn new<'a>(
+        bound_to: &'a Service,
+        netns: &'a Arc<Netns<T>>,
+    ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
-            state <- T::init_service(bound_to),
-            // SAFETY: `done_service()` disables the work item before service and state go away; if this
-            // fails, it was never queued.
+            state <- T::init_service(bound_to, netns),
+            // SAFETY: `done_service()` disables the work item before service and state go away; if
+            // this fails, it was never queued.
             frame <- unsafe { Frame::new(Self::work) },
             service: bound_to.as_ptr(),
             // SAFETY: `done_service()` shuts the timer down, as it disables the work item.
-            timer <- unsafe { Timer::new(c"lblc_rs_tick", static_lock_class!(), Self::tick) },
-            disposal <- Disposal::new(c"lblc_rs_disposal", static_lock_class!(), Self::dispose),
+            timer <- unsafe { Timer::new(c"ip_vs_sched_tick", static_lock_class!(), Self::tick) },
+            disposal <- Disposal::new(c"ip_vs_sched_disposal", static_lock_class!(), Self::dispose),
+            netns: netns.clone(),
+            id: AtomicU32::new(0),
         })
     }
 
-    fn service(&self) -> &Service {
-        // SAFETY: The service outlives `done_service()`, after which nobody comes here.
+    /// The scheduler's state.
+    pub(super) fn state(&self) -> &T {
+        &self.state
+    }
+
+    /// Queues the work item. Any context.
+    pub(super) fn queue_work(&self) {
+        self.frame.work.queue();
+    }
+
+    /// The service. Called from the work item and under the lock of the namespace's list only.
+    pub(super) fn service(&self) -> &Service {
+        // SAFETY: C frees the service after `done_service()`, which has disabled the work item and
+        // has taken this object off the list.
         unsafe { Service::from_raw(self.service) }
     }
 
@@ -200,26 +213,5 @@ impl<T: Scheduler> Bound<T> {
         let bound = unsafe { container_of!(work.cast::<Disposal>(), Self, disposal) };
         // SAFETY: It came from `into_raw()`, and is dropped in place.
         drop(unsafe { KBox::from_raw(bound) });
-    }
-}
-
-/// The files' view of a state, which is listed until `done_service()`.
-impl<T: Scheduler> proc::Shown for Bound<T> {
-    const RECORDS: u64 = T::RECORDS;
-
-    fn span(&self, record: u64) -> u64 {
-        self.state.span(record)
-    }
-
-    fn show(&self, records: Range<u64>, out: &SeqFile) {
-        self.state.show(self.service(), records, out);
-    }
-
-    fn stats(&self, out: &SeqFile) {
-        self.state.stats(self.service(), out);
-    }
-
-    fn wake(&self) {
-        self.frame.work.queue();
     }
 }

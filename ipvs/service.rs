@@ -4,11 +4,11 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_service`.
 
-use super::{header, name::Endpoint, sysctl, Dest, Named};
+use super::{header, name::Endpoint, Dest, Named};
 use crate::{bindings, rcu::ReadSide};
 use core::{
     mem::offset_of,
-    sync::atomic::{AtomicI32, AtomicPtr, Ordering},
+    sync::atomic::{AtomicPtr, Ordering},
 };
 use kernel::{prelude::*, types::Opaque};
 
@@ -60,8 +60,10 @@ impl Service {
         }
     }
 
-    /// The IPVS state of the service's netns, to compare. Any context.
-    pub(super) fn netns(&self) -> *mut bindings::netns_ipvs {
+    /// IPVS' state of the service's network namespace; the core frees it later than the service. Any
+    /// context; a plain load.
+    #[inline(always)]
+    pub(crate) fn netns(&self) -> *mut bindings::netns_ipvs {
         // SAFETY: `&self` keeps the service alive; this is set when it is made and never changes.
         unsafe { (*self.as_ptr()).ipvs }
     }
@@ -92,15 +94,6 @@ impl Service {
         // SAFETY: `&self` keeps the service alive; the read is volatile, as an edit may write it.
         let flags = unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() };
         flags & bindings::IP_VS_SVC_F_SCHED1 != 0
-    }
-
-    /// `net.ipv4.vs.lblc_expiration` of the service's netns, in jiffies; at most 0 means "at
-    /// once" (C's module, beside us, lets a negative value in). Any context; a plain load.
-    #[inline(always)]
-    pub(crate) fn lblc_expiration(&self) -> i32 {
-        // SAFETY: A service points to its netns' `netns_ipvs` from before `init_service()` until it
-        // is freed, and the core frees that later than its services. All access the value atomically.
-        unsafe { AtomicI32::from_ptr(sysctl::value((*self.as_ptr()).ipvs)).load(Ordering::Relaxed) }
     }
 
     /// Logs `message` with the service's name, rate limited. C: `ip_vs_scheduler_err()`.

@@ -10,13 +10,15 @@ use super::{
     table::{Entry, Table}, //
 };
 use crate::{
-    ipvs::{trace, Address, Call, Dest, Glance, Header, Limit, Scheduler, Server, Service},
+    ipvs::{Address, Call, Dest, Glance, Header, Netns, Scheduler, Server, Service},
+    netns::{expiration, trace, Shown, State},
     work::Work,
 };
 use core::ops::Range;
 use kernel::{
     prelude::*,
     seq_file::{seq_print, SeqFile},
+    sync::Arc,
     time::Jiffies,
 };
 
@@ -29,11 +31,16 @@ pub(crate) struct Lblc {
 }
 
 impl Scheduler for Lblc {
+    type Netns = State;
+
     const TICK: Jiffies = gc::TICK;
 
-    fn init_service(service: &Service) -> impl PinInit<Self, Error> {
+    fn init_service<'a>(
+        _: &'a Service,
+        netns: &'a Arc<Netns<Self>>,
+    ) -> impl PinInit<Self, Error> + 'a {
         try_pin_init!(Self {
-            table: Table::new(Limit::of(service)?)?,
+            table: Table::new(netns.clone())?,
             collector: Collector::new(),
             counters: Counters::new()?,
         })
@@ -52,7 +59,7 @@ impl Scheduler for Lblc {
         // Nearly always the entry says it all. (UDP connections never count as active: with
         // `ipvsadm -b flag-1` all count, and there is more to look at.)
         if let Some(entry) = entry {
-            if !call.service.flag_1() && entry.touch(|| call.service.lblc_expiration()) {
+            if !call.service.flag_1() && entry.touch(|| expiration(call.service)) {
                 match entry.glance(call.rcu) {
                     Glance::Good(dest) => {
                         call.state().counters.count(Event::Hit);
@@ -72,7 +79,7 @@ impl Scheduler for Lblc {
 
     fn work(&self, service: &Service) {
         self.table.trim(service, &self.counters);
-        let expiration = Jiffies::try_from(service.lblc_expiration()).unwrap_or(0);
+        let expiration = Jiffies::try_from(expiration(service)).unwrap_or(0);
         self.collector
             .collect(&self.table, expiration, &self.counters);
         self.table.fit(service, &self.counters);
@@ -82,11 +89,13 @@ impl Scheduler for Lblc {
     fn close(&self) {
         self.table.abandon();
     }
+}
 
+impl Shown for Lblc {
     const RECORDS: u64 = show::RECORDS;
 
-    fn span(&self, record: u64) -> u64 {
-        show::span(&self.table, record)
+    fn batch_end(&self, record: u64) -> u64 {
+        show::batch_end(&self.table, record)
     }
 
     fn show(&self, service: &Service, records: Range<u64>, out: &SeqFile) {
@@ -157,10 +166,11 @@ impl Lblc {
     ) -> Option<&'g Dest> {
         let rcu = call.rcu;
         let count_all = call.service.flag_1();
-        let expiration = || call.service.lblc_expiration();
         let known = match entry {
             None => Known::Nothing,
-            Some(entry) if !entry.touch(expiration) => Known::Expired(entry.server(rcu)),
+            Some(entry) if !entry.touch(|| expiration(call.service)) => {
+                Known::Expired(entry.server(rcu))
+            }
             Some(entry) => {
                 let server = entry.server(rcu);
                 let listed = server.dest(rcu);

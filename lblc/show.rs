@@ -14,6 +14,7 @@
 use super::table::Table;
 use crate::{
     ipvs::{Named, Service},
+    netns::expiration,
     rcu::ReadSide,
     timer::{self, HZ},
 };
@@ -27,7 +28,7 @@ use kernel::{
 pub(super) const RECORDS: u64 = 1 + (1 << u32::BITS);
 
 /// Where the records end that can be printed in one go, beginning with `record`.
-pub(super) fn span(table: &Table, record: u64) -> u64 {
+pub(super) fn batch_end(table: &Table, record: u64) -> u64 {
     let Some(hash) = record.checked_sub(1) else {
         return 1;
     };
@@ -48,7 +49,7 @@ pub(super) fn records(table: &Table, service: &Service, records: Range<u64>, out
             table.list().len(),
             table.list().chains(rcu),
             table.max_entries(),
-            service.lblc_expiration().max(0) / HZ as i32,
+            expiration(service).max(0) / HZ as i32,
             table.bytes(rcu)
         );
         return;

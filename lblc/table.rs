@@ -9,9 +9,11 @@ use super::{
     counters::{Counters, Event},
     hash::Hash,
     policy::{idle_time, is_expired, table_bits, Evictee, LONG_CHAIN},
+    scheduler::Lblc,
 };
 use crate::{
-    ipvs::{trace, Address, Call, Cell, Glance, Limit, Scheduler, Server, Service},
+    ipvs::{Address, Call, Cell, Glance, Netns, Scheduler, Server, Service},
+    netns::{trace, Admission, Setting, SERVICE_CHARGE},
     random,
     rcu::{
         hash_list::{self, HashList},
@@ -93,7 +95,7 @@ impl Entry {
 /// The table. Its methods may be called in any context but hard interrupt unless they say otherwise.
 pub(crate) struct Table {
     list: HashList<Entry>,
-    limit: Arc<Limit>,
+    netns: Arc<Netns<Lblc>>,
     /// Somebody saw a long chain: the hash may be known to an attacker.
     suspect: AtomicBool,
     /// Memory was short: to be tried again at the next tick.
@@ -102,10 +104,12 @@ pub(crate) struct Table {
 
 impl Table {
     /// An empty table. Process context; fails with `ENOMEM`.
-    pub(super) fn new(limit: Arc<Limit>) -> Result<Self> {
+    pub(super) fn new(netns: Arc<Netns<Lblc>>) -> Result<Self> {
+        let list = HashList::new(table_bits(0, 0), Hash::new(random::number))?;
+        netns.state().charge_service()?;
         Ok(Self {
-            list: HashList::new(table_bits(0, 0), Hash::new(random::number))?,
-            limit,
+            list,
+            netns,
             suspect: AtomicBool::new(false),
             starved: AtomicBool::new(false),
         })
@@ -118,7 +122,7 @@ impl Table {
 
     /// The most entries that the table may have.
     pub(super) fn max_entries(&self) -> usize {
-        self.limit.get()
+        self.netns.state().get(Setting::MaxEntries) as usize
     }
 
     /// The memory that entries and chains take.
@@ -153,7 +157,8 @@ impl Table {
         counters: &Counters,
     ) {
         let (now, rcu) = (timer::now(), call.rcu);
-        if self.list.in_limbo() > LIMBO.max(self.max_entries()) {
+        let admission = self.netns.state().admission();
+        if self.list.in_limbo() > LIMBO.max(self.max_entries()) || admission == Admission::Denied {
             // What was removed is not freed as fast as that. The next connection asks again.
             counters.count(Event::Failure);
             return call.work().queue();
@@ -167,9 +172,13 @@ impl Table {
             EntryBox::new(hash_list::Entry::new(entry), GFP_ATOMIC)
         });
         // Room is made before it is taken: or the work item, which trims, might make it as well.
-        let full = matches!(new, Some(Ok(_))) && self.list.len() >= self.max_entries();
-        if full {
-            self.evict(call.service, counters, rcu);
+        let full = matches!(new, Some(Ok(_)))
+            && (self.list.len() >= self.max_entries() || admission != Admission::Granted);
+        let evicted = full && self.evict(call.service, counters, rcu);
+        if full && admission != Admission::Granted && !evicted {
+            // The namespace's other tables have taken all that it may have.
+            counters.count(Event::Failure);
+            return call.work().queue();
         }
         let mut length = 1usize;
         {
@@ -187,7 +196,10 @@ impl Table {
                 return;
             }
             match new {
-                Some(Ok(new)) => writer.insert(new),
+                Some(Ok(new)) => {
+                    writer.insert(new);
+                    self.netns.state().charge_entry();
+                }
                 // The connection goes on; the next one asks again.
                 Some(Err(_)) => return counters.count(Event::Failure),
                 None => return,
@@ -266,7 +278,7 @@ impl Table {
                 (self.evict(service, counters, rcu), wanted < now)
             };
             if shrink || self.list.in_limbo() >= LIMBO {
-                self.list.reclaim();
+                self.reclaim();
                 self.fit(service, counters);
             }
             // Others evict as well, or the sample was empty.
@@ -280,7 +292,7 @@ impl Table {
 
     /// Frees what was forgotten. Process context, may sleep.
     pub(super) fn reclaim(&self) {
-        self.list.reclaim();
+        self.netns.state().uncharge(self.list.reclaim());
     }
 
     /// Lets long work end soon: the table will be dropped. Any context.
@@ -327,5 +339,13 @@ impl Table {
                 }
             }
         }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        let entries = self.list.len().wrapping_add(self.list.in_limbo());
+        let state = self.netns.state();
+        state.uncharge(entries.wrapping_add(SERVICE_CHARGE));
     }
 }

@@ -282,12 +282,13 @@ impl<T: Item> HashList<T> {
         Ok(())
     }
 
-    /// Frees what is in limbo. Process context, waits for a grace period if there is anything.
-    pub(crate) fn reclaim(&self) {
+    /// Frees what is in limbo, and returns how many entries that were. Process context, waits for a
+    /// grace period if there is anything.
+    pub(crate) fn reclaim(&self) -> usize {
         // Relaxed: what was done to an entry was done in a section, which the grace period waits for.
         let mut next = self.limbo.swap(null_mut(), Ordering::Relaxed);
         if next.is_null() {
-            return;
+            return 0;
         }
         synchronize();
         let mut freed = 0usize;
@@ -303,6 +304,7 @@ impl<T: Item> HashList<T> {
             }
         }
         self.in_limbo.fetch_sub(freed, Ordering::Relaxed);
+        freed
     }
 
     /// Links the entries of a chain of the current array into its successor.

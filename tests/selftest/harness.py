@@ -66,6 +66,14 @@ def unload_all():
             run(f"rmmod {module}")
 
 
+def load_both():
+    """Both lblc modules are loaded, C's before ours: the other way round, C's is refused."""
+    if not {"ip_vs_lblc", "ip_vs_lblc_rs"} <= loaded():
+        unload_all()
+        run("modprobe ip_vs_lblc")
+        run("modprobe ip_vs_lblc_rs")
+
+
 def commands(title):
     """The lines of an example of the manual page."""
     with open("/work/man/ip_vs_lblc_rs.4") as file:

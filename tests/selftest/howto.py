@@ -4,7 +4,7 @@
 
 from collections import Counter
 
-from harness import loaded, main, run, wait_until
+from harness import loaded, main, run, unload_all, wait_until
 from lab import Lab, Traffic, key
 
 lab = Lab()
@@ -18,6 +18,7 @@ def gone():
 
 
 def it_schedules_by_lot():
+    unload_all()
     lab.service("random_rs", options="-o", weights={"s1": 100, "s2": 100, "s3": 200, "s4": 0})
     assert "ip_vs_random_rs" in loaded() and "ip_vs_lblc_rs" not in loaded()
     got = Counter(lab.send([key(1)] * 2000))

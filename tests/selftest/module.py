@@ -57,6 +57,7 @@ def unloading_is_refused_while_in_use():
 
 
 def the_module_goes_and_leaves_nothing():
+    unload_all()
     run("modprobe ip_vs_lblc_rs")
     assert exists()
     run("rmmod ip_vs_lblc_rs")

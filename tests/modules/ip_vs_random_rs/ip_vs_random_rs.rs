@@ -5,8 +5,11 @@
 // Most of `ipvs/` is for schedulers that need more.
 #![allow(dead_code, unused_imports)]
 
-use ipvs::{Call, Dest, Header, Scheduler, Service};
-use kernel::prelude::*;
+use ipvs::{Call, Dest, Header, Netns, Scheduler, Service};
+use kernel::{
+    prelude::*,
+    sync::Arc, //
+};
 
 #[path = "../../../bindings/mod.rs"]
 mod bindings;
@@ -37,7 +40,9 @@ module! {
 struct Random;
 
 impl Scheduler for Random {
-    fn init_service(_: &Service) -> impl PinInit<Self, Error> {
+    type Netns = ();
+
+    fn init_service<'a>(_: &'a Service, _: &'a Arc<Netns<Self>>) -> impl PinInit<Self, Error> + 'a {
         Ok(Self)
     }
 
@@ -74,7 +79,7 @@ impl kernel::InPlaceModule for Module {
         try_pin_init!(Self {
             callbacks: rcu::Barrier,
             queue: work::Queue::new()?,
-            scheduler <- ipvs::Registration::new(module, c"random_rs"),
+            scheduler <- ipvs::Registration::new(module, &[c"random_rs"]),
         })
     }
 }

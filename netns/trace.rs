@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Trace points: what a bpftrace or perf user can listen to. While nobody does, each costs a call of a
-//! function that says so; what they tell is put into words only if somebody listens.
+//! Trace points: what a bpftrace or perf user can listen to. While nobody does, each costs a call
+//! of a function that says so; what they tell is put into words only if somebody listens.
 //!
-//! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h); see `bindings/trace.h`.
+//! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h); see
+//! `bindings/trace.h`.
 
-use super::{Address, Dest, Named, Server, Service};
-use crate::bindings;
+use crate::{
+    bindings,
+    ipvs::{Address, Dest, Named, Server, Service},
+};
 use core::fmt::{self, Write};
 use kernel::{prelude::*, str::Formatter};
 
@@ -64,8 +67,8 @@ pub(crate) fn miss(
     }
 }
 
-/// The entry of `destination`, which leads to `server` and was `idle` for so many seconds, has made room
-/// for another. Any context.
+/// The entry of `destination`, which leads to `server` and was `idle` for so many seconds, has made
+/// room for another. Any context.
 pub(crate) fn evict(service: &Service, destination: Address, server: &Server, idle: usize) {
     // SAFETY: It reads a static key of this module, and has no requirement.
     if !unsafe { bindings::lblc_rs_tracing_evict() } {
@@ -86,8 +89,8 @@ pub(crate) fn evict(service: &Service, destination: Address, server: &Server, id
     }
 }
 
-/// A table with so many `entries` was rebuilt: with a new key of its hash (`rekey`), or with another
-/// number of buckets. Any context.
+/// A table with so many `entries` was rebuilt: with a new key of its hash (`rekey`), or with
+/// another number of buckets. Any context.
 pub(crate) fn rebuild(service: &Service, rekey: bool, buckets: (usize, usize), entries: usize) {
     // SAFETY: It reads a static key of this module, and has no requirement.
     if !unsafe { bindings::lblc_rs_tracing_rebuild() } {
