@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ipvs::{Address, Call, Cell, Glance, Netns, Scheduler, Server, Service},
-    netns::{trace, Admission, Setting, SERVICE_CHARGE},
+    netns::{trace, Admission, Setting},
     random,
     rcu::{
         hash_list::{self, HashList},
@@ -157,7 +157,7 @@ impl Table {
         counters: &Counters,
     ) {
         let (now, rcu) = (timer::now(), call.rcu);
-        let admission = self.netns.state().admission();
+        let admission = self.netns.state().admission(self.list.len());
         if self.list.in_limbo() > LIMBO.max(self.max_entries()) || admission == Admission::Denied {
             // What was removed is not freed as fast as that. The next connection asks again.
             counters.count(Event::Failure);
@@ -176,7 +176,7 @@ impl Table {
             && (self.list.len() >= self.max_entries() || admission != Admission::Granted);
         let evicted = full && self.evict(call.service, counters, rcu);
         if full && admission != Admission::Granted && !evicted {
-            // The namespace's other tables have taken all that it may have.
+            // The table is empty, and others have taken all that the namespace may have.
             counters.count(Event::Failure);
             return call.work().queue();
         }
@@ -346,6 +346,7 @@ impl Drop for Table {
     fn drop(&mut self) {
         let entries = self.list.len().wrapping_add(self.list.in_limbo());
         let state = self.netns.state();
-        state.uncharge(entries.wrapping_add(SERVICE_CHARGE));
+        state.uncharge(entries);
+        state.uncharge_service();
     }
 }

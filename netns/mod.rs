@@ -27,12 +27,13 @@ use settings::Values;
 pub(crate) use proc::Shown;
 pub(crate) use settings::{expiration, Setting};
 
-/// What a service is charged, in entries: its state, counters and smallest array of buckets, which
-/// take less than 16 KiB.
-pub(crate) const SERVICE_CHARGE: usize = 256;
+/// How many services of one namespace may be bound to this scheduler, if the namespace belongs to a
+/// user namespace other than the machine's own. They are not counted as entries: those who send
+/// packets choose how many entries there are, and must not keep the namespace's root from adding a
+/// service.
+const USERS_SERVICES: usize = 1024;
 
-/// How many entries the tables of one namespace may have together, if the namespace belongs to a
-/// user namespace other than the machine's own.
+/// How many entries the tables of such a namespace may have together.
 const USERS_ENTRIES: usize = 1 << 18;
 
 /// How many more may wait for a grace period, after which they are freed.
@@ -47,6 +48,8 @@ pub(crate) struct State {
     is_machines: bool,
     /// Entries in memory, of all tables together; counted only if they are bounded.
     used: AtomicUsize,
+    /// Tables in memory; counted only if they are bounded.
+    services: AtomicUsize,
 }
 
 /// Whether a table may take memory for another entry.
@@ -67,29 +70,35 @@ impl State {
         self.values.get(setting)
     }
 
-    /// Whether another entry may be made. Any context; plain loads.
-    pub(crate) fn admission(&self) -> Admission {
+    /// Whether another entry may be made in a table that has `len`. A table may have as many as it
+    /// leaves to the others, so that a flood of destinations of one service takes half, and the
+    /// tables of other services can still grow. Any context; plain loads.
+    pub(crate) fn admission(&self, len: usize) -> Admission {
         if self.is_machines {
             return Admission::Granted;
         }
         match self.used.load(Ordering::Relaxed) {
-            used if used < USERS_ENTRIES => Admission::Granted,
-            used if used < USERS_ENTRIES + USERS_UNFREED => Admission::Exchange,
-            _ => Admission::Denied,
+            used if used >= USERS_ENTRIES + USERS_UNFREED => Admission::Denied,
+            used if used.saturating_add(len) < USERS_ENTRIES => Admission::Granted,
+            _ => Admission::Exchange,
         }
     }
 
-    /// Charges a new service. Process context. Fails with `ENOMEM` if the namespace's tables take
-    /// as much as they may.
+    /// Charges the table of a new service. Process context. Fails with `ENOMEM` if the namespace
+    /// has as many as it may.
     pub(crate) fn charge_service(&self) -> Result {
-        if !self.is_machines {
-            let charged = self.used.fetch_add(SERVICE_CHARGE, Ordering::Relaxed);
-            if charged.saturating_add(SERVICE_CHARGE) > USERS_ENTRIES {
-                self.uncharge(SERVICE_CHARGE);
-                return Err(ENOMEM);
-            }
+        if !self.is_machines && self.services.fetch_add(1, Ordering::Relaxed) >= USERS_SERVICES {
+            self.uncharge_service();
+            return Err(ENOMEM);
         }
         Ok(())
+    }
+
+    /// Gives back what `charge_service()` charged. Any context.
+    pub(crate) fn uncharge_service(&self) {
+        if !self.is_machines {
+            self.services.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Charges a new entry. Any context.
@@ -99,7 +108,7 @@ impl State {
         }
     }
 
-    /// Gives back what was charged. Any context.
+    /// Gives back what was charged for entries. Any context.
     pub(crate) fn uncharge(&self, entries: usize) {
         if !self.is_machines {
             self.used.fetch_sub(entries, Ordering::Relaxed);
@@ -115,6 +124,7 @@ impl<T: Scheduler<Netns = Self> + Shown> NetnsState<T> for State {
             files,
             is_machines: net.is_of_initial_user(),
             used: AtomicUsize::new(0),
+            services: AtomicUsize::new(0),
         })
     }
 

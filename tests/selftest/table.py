@@ -124,6 +124,69 @@ def in_a_users_own_namespace_the_default_is_the_most():
     assert sysctl(LIMIT) == DEFAULT
 
 
+# In a network namespace of its own: every server is this machine, and each packet asks the scheduler.
+FLOOD = """
+import errno, socket, sys
+sys.path.insert(0, "/work/tests/selftest")
+from counted import TABLE
+from harness import run
+from sockopt import Ipvs
+
+run("ip link set lo up; ip addr add 192.0.2.1/32 dev lo; ip route add 10.0.0.0/8 dev lo")
+ipvs = Ipvs()
+
+def add(mark):
+    ipvs.add(mark, "lblc_rs")
+    ipvs.add_server(mark, "192.0.2.1", 0, 1)
+
+def flood(mark, number):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        for n in range(number):
+            sock.sendto(b"", (f"10.{1 + (n >> 16)}.{n >> 8 & 255}.{n & 255}", 9))
+
+def entries(mark):
+    with open(TABLE) as file:
+        return [int(line.split()[3]) for line in file if line.startswith(f"FWM {mark} ")][0]
+"""
+
+
+def in_a_users_own_namespace(script):
+    """Runs FLOOD and `script` as root of a user namespace; returns what it printed."""
+    run("modprobe ip_vs_lblc_rs")
+    return run(["unshare", "--user", "--map-root-user", "--net", "--mount-proc", "--fork", "--pid",
+                "python3", "-c", FLOOD + script])
+
+
+def a_user_has_1024_services_and_each_learns():
+    done = in_a_users_own_namespace("""
+add(1)
+for mark in range(2, 1025):
+    ipvs.add(mark, "lblc_rs")
+try:
+    ipvs.add(1025, "lblc_rs")
+    print("1025 services")
+except OSError as error:
+    print(errno.errorcode[error.errno])
+flood(1, 300)
+print(entries(1))
+""")
+    assert done.split() == ["ENOMEM", "300"], done
+
+
+def a_flood_leaves_room_for_a_users_other_services():
+    done = in_a_users_own_namespace("""
+add(1)
+flood(1, 140000)
+print(entries(1))
+add(2)
+flood(2, 1000)
+print(entries(2))
+""")
+    flooded, other = map(int, done.split())
+    assert 120000 < flooded <= 1 << 17 and other == 1000, (flooded, other)
+
+
 def every_call_is_a_hit_or_a_miss_with_a_reason():
     def step(keys, **expected):
         before = numbers(STATS)
@@ -217,5 +280,6 @@ main([it_grows_under_traffic_and_loses_nothing, it_shrinks_when_the_limit_is_low
       what_is_asked_for_stays_when_a_flood_fills_the_table,
       entries_of_removed_servers_make_room_first, the_limit_has_bounds_and_is_per_netns,
       in_a_users_own_namespace_the_default_is_the_most,
+      a_user_has_1024_services_and_each_learns, a_flood_leaves_room_for_a_users_other_services,
       every_call_is_a_hit_or_a_miss_with_a_reason, spills_are_counted_by_reason,
       counters_add_up_under_load, the_counters_are_for_root_of_this_namespace], lab)
