@@ -161,7 +161,8 @@ struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
 /* A macro. What bindgen and Rust see of __percpu is a plain pointer. */
 u64 *lblc_rs_alloc_counters(size_t number)
 {
-	return (u64 *)(__force uintptr_t)__alloc_percpu(number * sizeof(u64), sizeof(u64));
+	return (u64 *)(__force uintptr_t)__alloc_percpu_gfp(number * sizeof(u64), sizeof(u64),
+							    GFP_KERNEL_ACCOUNT);
 }
 
 static u64 __percpu *percpu(u64 *counter)

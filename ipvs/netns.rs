@@ -269,7 +269,7 @@ unsafe extern "C" fn init_net<T: Scheduler>(net: *mut bindings::net) -> c_int {
     from_result(|| {
         // SAFETY: The namespace is live; what `T` makes of it does not use it after `hide()`.
         let (slot, net) = unsafe { (slot(net).ok_or(ENOENT)?, Net::from_raw(net)?) };
-        let netns = Arc::pin_init(Netns::<T>::new(net), GFP_KERNEL)?;
+        let netns = Arc::pin_init(Netns::<T>::new(net), GFP_KERNEL_ACCOUNT)?;
         // The files lead to the object by the slot.
         slot.store(
             Arc::into_raw(netns.clone()).cast_mut().cast(),

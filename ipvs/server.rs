@@ -104,7 +104,7 @@ unsafe impl Sync for ServerRef {}
 impl ServerRef {
     /// A server that is not in the list yet. Fails with `ENOMEM`.
     pub(super) fn new(endpoint: Endpoint) -> Result<Self> {
-        let server = KBox::into_raw(KBox::new(Server::new(endpoint), GFP_KERNEL)?);
+        let server = KBox::into_raw(KBox::new(Server::new(endpoint), GFP_KERNEL_ACCOUNT)?);
         // INVARIANT: `references` begins with ours.
         NonNull::new(server).map(Self).ok_or(ENOMEM)
     }
@@ -255,7 +255,7 @@ impl Lease {
             rcu: rcu::Head::new(),
             _dest: DestRef::from(dest),
         };
-        let lease = KBox::new(lease, GFP_KERNEL)?;
+        let lease = KBox::new(lease, GFP_KERNEL_ACCOUNT)?;
         server.update(dest);
         // Release: who finds the core's server finds its capacity.
         server.dest.store(dest.as_ptr(), Ordering::Release);

@@ -220,7 +220,7 @@ impl Servers {
             self.removed.fetch_sub(1, Ordering::Relaxed);
             return Ok(());
         }
-        known.reserve(1, GFP_KERNEL)?;
+        known.reserve(1, GFP_KERNEL_ACCOUNT)?;
         let server = ServerRef::new(endpoint)?;
         let lease = Some(Lease::begin(&server, dest)?);
         let it = Known {
@@ -236,7 +236,7 @@ impl Servers {
     /// of the servers is not known.
     fn publish(&self, service: &Service) -> Result {
         let known = self.known.lock();
-        let mut slots = KVVec::with_capacity(service.num_dests(), GFP_KERNEL)?;
+        let mut slots = KVVec::with_capacity(service.num_dests(), GFP_KERNEL_ACCOUNT)?;
         // The old array is in the same order, but for what has come or gone.
         // SAFETY: The service mutex keeps array and list as they are.
         let locked = unsafe { ReadSide::assume() };
@@ -272,7 +272,7 @@ impl Servers {
             rcu: rcu::Head::new(),
             slots,
         };
-        let new = KBox::into_raw(KBox::new(array, GFP_KERNEL)?);
+        let new = KBox::into_raw(KBox::new(array, GFP_KERNEL_ACCOUNT)?);
         // INVARIANT: It came from `into_raw()`. Release: who finds the array finds it whole.
         let old = self.array.swap(new, Ordering::AcqRel);
         if !old.is_null() {

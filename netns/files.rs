@@ -153,7 +153,7 @@ impl Files {
             links <- ListLinks::new(),
             tracker <- AtomicTracker::new(),
         });
-        Arc::pin_init(files, GFP_KERNEL)
+        Arc::pin_init(files, GFP_KERNEL_ACCOUNT)
     }
 
     /// Makes the files of `netns`, whose these are, visible. Process context, under the pernet

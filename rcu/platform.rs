@@ -36,12 +36,12 @@ pub(super) type Heads<T> = KVVec<AtomicPtr<Entry<T>>>;
 
 /// Allocates one object. Process context.
 pub(super) fn allocate<T>(object: T) -> Result<KBox<T>, AllocError> {
-    KBox::new(object, GFP_KERNEL)
+    KBox::new(object, GFP_KERNEL_ACCOUNT)
 }
 
 /// Allocates `number` empty chains. Process context.
 pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
-    let mut heads = KVVec::with_capacity(number, GFP_KERNEL)?;
+    let mut heads = KVVec::with_capacity(number, GFP_KERNEL_ACCOUNT)?;
     for _ in 0..number {
         heads.push(AtomicPtr::new(core::ptr::null_mut()), GFP_KERNEL)?;
     }
@@ -77,7 +77,7 @@ impl Locks {
                     lock <- Lock::new((), name, class),
                 })
             }),
-            GFP_KERNEL,
+            GFP_KERNEL_ACCOUNT,
         );
         locks.map(Self).map_err(|_| AllocError)
     }
