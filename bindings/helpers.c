@@ -108,6 +108,12 @@ bool lblc_rs_net_is_of_initial_user(const struct net *net)
 	return net->user_ns == &init_user_ns;
 }
 
+/* C's module sets this where it has set lblc_expiration, and never clears it. */
+bool lblc_rs_c_has_set_expiration(struct net *net)
+{
+	return net_ipvs(net)->lblc_ctl_header;
+}
+
 /* Inline. */
 int lblc_rs_notifier_from_errno(int error)
 {

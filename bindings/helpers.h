@@ -21,6 +21,7 @@ struct netns_ipvs *lblc_rs_net_ipvs(struct net *net);
 struct net *lblc_rs_ipvs_net(struct netns_ipvs *ipvs);
 void *lblc_rs_net_generic(const struct net *net, unsigned int id);
 bool lblc_rs_net_is_of_initial_user(const struct net *net);
+bool lblc_rs_c_has_set_expiration(struct net *net);
 int lblc_rs_notifier_from_errno(int error);
 bool lblc_rs_module_is_there(const char *name);
 extern bool lblc_rs_dropin;

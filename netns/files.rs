@@ -178,8 +178,14 @@ impl Files {
         // INVARIANT: Just initialised, and not changed any more.
         shown.is_described = true;
         shown.others = self.register(Setting::Expiration as usize + 1..ROWS.len());
-        if !self.shares_with_c || !visible.c_is_loaded {
+        let is_ours = !self.shares_with_c || !visible.c_is_loaded;
+        // C's module does not set the value of a namespace that is created while that module is
+        // being unloaded, nor in a kernel without sysctls.
+        // SAFETY: The namespace is live, as the pernet core is in our init.
+        if is_ours || !unsafe { bindings::lblc_rs_c_has_set_expiration(self.net.as_ptr()) } {
             values.reset_expiration();
+        }
+        if is_ours {
             self.show_expiration(&mut shown);
         }
         if cfg!(CONFIG_SYSCTL) && shown.others.is_null() {
