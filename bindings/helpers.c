@@ -127,6 +127,9 @@ bool lblc_rs_module_is_there(const char *name)
 
 	if (IS_BUILTIN(CONFIG_IP_VS_LBLC))
 		return true;
+	/* Without sysfs no module can be found: perhaps it was there once. */
+	if (!IS_ENABLED(CONFIG_SYSFS))
+		return lblc_rs_c_has_set_expiration(&init_net);
 #ifdef MODULE
 	found = kset_find_obj(THIS_MODULE->mkobj.kobj.kset, name);
 	kobject_put(found);

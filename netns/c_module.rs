@@ -58,6 +58,10 @@ unsafe extern "C" fn module_changed(
             visible.take_expiration_over();
             bindings::NOTIFY_DONE as c_int
         }
+        GOING => {
+            visible.c_has_gone = true;
+            bindings::NOTIFY_DONE as c_int
+        }
         _ => bindings::NOTIFY_DONE as c_int,
     }
 }
@@ -106,8 +110,11 @@ impl Notifier {
                 to_result(unsafe { bindings::register_module_notifier(slot) })?;
                 crate::rcu::synchronize();
                 // SAFETY: An FFI call; `C_MODULE` is a C string.
-                if unsafe { bindings::lblc_rs_module_is_there(C_MODULE.as_char_ptr()) } {
-                    VISIBLE.lock().c_is_loaded = true;
+                let is_there =
+                    unsafe { bindings::lblc_rs_module_is_there(C_MODULE.as_char_ptr()) };
+                let mut visible = VISIBLE.lock();
+                if is_there && !visible.c_has_gone {
+                    visible.c_is_loaded = true;
                     log::notice(c"net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used");
                 }
                 Ok::<(), Error>(())

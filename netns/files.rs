@@ -94,6 +94,8 @@ unsafe impl Send for Shown {}
 pub(super) struct Visible {
     /// C's module is loaded, or built in.
     pub(super) c_is_loaded: bool,
+    /// C's module went before `c_is_loaded` was known: what sysfs still has of it does not count.
+    pub(super) c_has_gone: bool,
     /// The module is being unloaded: nothing becomes visible any more.
     going: bool,
     /// In the machine's own user namespace; these share a name with C's module.
@@ -108,6 +110,7 @@ global_lock! {
     // file.
     pub(super) unsafe(uninit) static VISIBLE: Mutex<Visible> = Visible {
         c_is_loaded: false,
+        c_has_gone: false,
         going: false,
         machines: List::new(),
         users: List::new(),

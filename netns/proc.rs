@@ -123,7 +123,8 @@ impl<T: Shown, F: File<T>> VTable<T, F> {
     ///
     /// `m` is an open file of ours, and stays open during `'a`.
     unsafe fn netns<'a>(m: *mut bindings::seq_file) -> Option<ArcBorrow<'a, Netns<T>>> {
-        // SAFETY: An open file keeps its namespace live, so that neither that nor its object goes.
+        // SAFETY: An open file keeps its namespace live. The module's unloading removes the file,
+        // which waits for this call, before `exit_net()` clears the slot.
         unsafe { Netns::borrow(bindings::lblc_rs_seq_net(m)) }
     }
 
