@@ -285,8 +285,9 @@ impl<T: Item> HashList<T> {
     /// Frees what is in limbo, and returns how many entries that were. Process context, waits for a
     /// grace period if there is anything.
     pub(crate) fn reclaim(&self) -> usize {
-        // Relaxed: what was done to an entry was done in a section, which the grace period waits for.
-        let mut next = self.limbo.swap(null_mut(), Ordering::Relaxed);
+        // Acquire pairs with the release in `Writer::remove()`: each entry in the list was unlinked before
+        // the grace period begins. A section that begins later, on whichever CPU, does not find it.
+        let mut next = self.limbo.swap(null_mut(), Ordering::Acquire);
         if next.is_null() {
             return 0;
         }
@@ -389,7 +390,9 @@ impl<'g, T: Item> Writer<'g, T> {
         loop {
             // SAFETY: It is alive, and `limbo` is ours until the next line succeeds.
             unsafe { (*entry).limbo.set(top) };
-            match limbo.compare_exchange_weak(top, entry, Ordering::Relaxed, Ordering::Relaxed) {
+            // Release pairs with the acquire in `reclaim()`: what reclaims the entry, and every read-side
+            // section that begins after its grace period did, sees that the entry is unlinked.
+            match limbo.compare_exchange_weak(top, entry, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(newer) => top = newer,
             }

@@ -1,20 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RCU for loom: what the kernel promises of it and, if it can be helped, nothing more.
+//! RCU for loom: what the kernel promises of it, and nothing more.
 //!
-//! The promise, of each read-side section and each grace period: either all of the section happens
-//! before the end of the grace period, or all that came before the grace period happens before the
-//! section. Sections order nothing among themselves, and new ones begin while a grace period waits.
+//! The promise, for each pair of a read-side section and a grace period: either the whole section
+//! happens before the end of the grace period, or everything that the caller of `synchronize()` did
+//! or saw before it happens before the section. Sections order nothing among themselves, grace
+//! periods order nothing among themselves, and sections begin while a grace period waits. The caller
+//! also executes a full memory barrier during `synchronize()`: at its end, which is all that the
+//! comment on `synchronize_rcu()` promises. (So a relaxed load before the call does not order what
+//! the caller of the grace period passes on to later sections.)
 //!
-//! Each thread has a turn that is odd while it is in a section. Only read-modify-writes touch it, so
-//! all of them are in one order:
+//! For each pair of a thread that reads and a thread that waits there is a turn, odd while the
+//! first one is in a section. Only read-modify-writes access a turn, so they are in one order:
 //!
-//! - one that enters, after one of a grace period, acquires what the latter released;
-//! - one of a grace period, after one that leaves, acquires what the latter released;
+//! - one that enters, after one of a grace period, acquires what happened before that grace period;
+//! - a grace period, at its end, acquires what the sections did that had left before it began;
 //! - if it finds the turn odd, the grace period waits until that thread leaves.
 
 use super::platform::{AtomicUsize, Ordering};
-use loom::thread::{self, Thread};
+use loom::{
+    sync::atomic::fence,
+    thread::{self, Thread},
+};
 use std::{cell::Cell, marker::PhantomData, sync::Mutex};
 
 /// The most threads of a model, the first one included.
@@ -32,7 +39,8 @@ loom::thread_local! {
 }
 
 struct Rcu {
-    turns: [AtomicUsize; THREADS],
+    /// By reading, then by waiting thread.
+    turns: [[AtomicUsize; THREADS]; THREADS],
     /// Nobody else runs between a read-modify-write of a turn and what follows it here.
     waiting: Mutex<Vec<GracePeriod>>,
 }
@@ -40,7 +48,7 @@ struct Rcu {
 impl Default for Rcu {
     fn default() -> Self {
         Self {
-            turns: std::array::from_fn(|_| AtomicUsize::new(0)),
+            turns: std::array::from_fn(|_| std::array::from_fn(|_| AtomicUsize::new(0))),
             waiting: Mutex::new(Vec::new()),
         }
     }
@@ -48,29 +56,32 @@ impl Default for Rcu {
 
 struct GracePeriod {
     thread: Thread,
+    number: usize,
     /// The threads that it waits for.
     on: Vec<usize>,
 }
 
 impl Rcu {
-    /// Thread `number` has left its section.
-    fn left(&self, number: usize) {
-        for period in self.waiting.lock().unwrap().iter_mut() {
-            if let Some(at) = period.on.iter().position(|on| *on == number) {
-                period.on.swap_remove(at);
-                // Also tells it what the section did.
-                period.thread.unpark();
-            }
+    /// Thread `reader` has left its section, for all that thread `waiter` has to know.
+    fn left(&self, reader: usize, waiter: usize) {
+        let mut waiting = self.waiting.lock().unwrap();
+        let Some(period) = waiting.iter_mut().find(|period| period.number == waiter) else {
+            return;
+        };
+        if let Some(at) = period.on.iter().position(|on| *on == reader) {
+            period.on.swap_remove(at);
+            // Also tells the waiting thread what the section did.
+            period.thread.unpark();
         }
     }
 
     /// What the calling thread waits for.
     fn own<R>(&self, look: impl FnOnce(&mut GracePeriod) -> R) -> R {
-        let (me, mut waiting) = (thread::current().id(), self.waiting.lock().unwrap());
+        let (me, mut waiting) = (NUMBER.with(Cell::get), self.waiting.lock().unwrap());
         look(
             waiting
                 .iter_mut()
-                .find(|period| period.thread.id() == me)
+                .find(|period| period.number == me)
                 .unwrap(),
         )
     }
@@ -78,6 +89,12 @@ impl Rcu {
 
 fn depth() -> usize {
     DEPTH.with(Cell::get)
+}
+
+/// All threads but the calling one.
+fn others() -> impl Iterator<Item = usize> {
+    let me = NUMBER.with(Cell::get);
+    (0..THREADS).filter(move |number| *number != me)
 }
 
 /// Starts a thread; `number` is its own, from 1.
@@ -103,7 +120,9 @@ pub(super) struct Section(PhantomData<*mut ()>);
 
 pub(super) fn read_lock() -> Section {
     if depth() == 0 {
-        RCU.turns[NUMBER.with(Cell::get)].fetch_add(1, Ordering::Acquire);
+        for waiter in others() {
+            RCU.turns[NUMBER.with(Cell::get)][waiter].fetch_add(1, Ordering::Acquire);
+        }
     }
     DEPTH.with(|depth| depth.set(depth.get() + 1));
     Section(PhantomData)
@@ -117,8 +136,10 @@ impl Drop for Section {
         DEPTH.with(|depth| depth.set(depth.get() - 1));
         if depth() == 0 {
             let me = NUMBER.with(Cell::get);
-            RCU.turns[me].fetch_add(1, Ordering::Release);
-            RCU.left(me);
+            for waiter in others() {
+                RCU.turns[me][waiter].fetch_add(1, Ordering::Release);
+                RCU.left(me, waiter);
+            }
         }
     }
 }
@@ -138,19 +159,24 @@ pub(super) fn synchronize() {
     let me = NUMBER.with(Cell::get);
     RCU.waiting.lock().unwrap().push(GracePeriod {
         thread: thread::current(),
+        number: me,
         on: vec![],
     });
-    for number in (0..THREADS).filter(|number| *number != me) {
-        if RCU.turns[number].fetch_add(0, Ordering::AcqRel) % 2 != 0 {
-            RCU.own(|period| period.on.push(number));
+    // With the relaxed access below: a section that begins later sees what happened before this, and
+    // nothing of what the loop learns.
+    fence(Ordering::Release);
+    for reader in others() {
+        if RCU.turns[reader][me].fetch_add(0, Ordering::Relaxed) % 2 != 0 {
+            RCU.own(|period| period.on.push(reader));
         }
     }
     while RCU.own(|period| !period.on.is_empty()) {
         thread::park();
     }
-    let me = thread::current().id();
+    // Sees what the sections did that had left when the loop came to them; and a full barrier.
+    fence(Ordering::AcqRel);
     RCU.waiting
         .lock()
         .unwrap()
-        .retain(|period| period.thread.id() != me);
+        .retain(|period| period.number != me);
 }

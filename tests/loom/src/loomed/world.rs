@@ -210,12 +210,17 @@ impl World {
     }
 }
 
-/// Runs `model` in every order, and says how many these were.
+/// Runs `model` in every order with at most three preemptions, and says how many these were.
 pub(super) fn explore(model: fn()) {
+    explore_with(3, model);
+}
+
+/// As `explore()`, with at most `preemptions`: two, for models that take too long otherwise.
+pub(super) fn explore_with(preemptions: usize, model: fn()) {
     let number = Arc::new(Counter::new(0));
     let counter = number.clone();
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = builder.preemption_bound.or(Some(3));
+    builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
     builder.max_branches = 10_000;
     let start = std::time::Instant::now();
     builder.check(move || {

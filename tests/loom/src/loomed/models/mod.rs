@@ -7,3 +7,4 @@ mod chains;
 mod rebuild;
 mod reclaim;
 mod servers;
+mod trios;

@@ -4,7 +4,7 @@
 
 use super::super::{
     rcu::spawn,
-    world::{explore, World, APART, LAST, TOGETHER},
+    world::{explore, explore_with, World, APART, LAST, TOGETHER},
 };
 
 /// Rebuilds under a reader.
@@ -276,7 +276,7 @@ fn rebuild_and_collect() {
 
 #[test]
 fn rebuild_and_collect_and_replace() {
-    explore(|| {
+    explore_with(2, || {
         let world = World::new(TOGETHER, &[1]);
         let builder = spawn(1, move || world.rebuild(1, Some(LAST)));
         let other = spawn(2, move || world.put(1, 11));

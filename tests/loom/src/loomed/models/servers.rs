@@ -69,6 +69,61 @@ fn turn_the_last_entry_of_a_server() {
 }
 
 #[test]
+fn turn_the_last_entry_while_another_thread_forgets() {
+    explore(|| {
+        let [old, new] = [ServerRef::new(), ServerRef::new()];
+        let listed = Listed::new(&old, Dest::new());
+        let cell = Arc::new(Cell::new(&old));
+        listed.remove(&old).drop();
+        let entry = cell.clone();
+        let reader = spawn(1, move || {
+            let section = read_lock();
+            let rcu = ReadSide::of(&section);
+            let server = entry.get(rcu);
+            assert!(server.dest(rcu).is_none());
+            assert!(server.dest(rcu).is_none(), "and still there");
+        });
+        let entry = cell.clone();
+        let turner = spawn(2, move || {
+            let _section = read_lock();
+            entry.set(&new);
+            new
+        });
+        let known = forget(old, true);
+        reader.join().unwrap();
+        let new = turner.join().unwrap();
+        drop((cell, new, known));
+        all_freed();
+    });
+}
+
+#[test]
+fn a_server_goes_under_a_glance_and_a_refresh() {
+    explore(|| {
+        let server = Arc::new(ServerRef::new());
+        comes_back(&server, Dest::new());
+        let cell = Arc::new(Cell::new(&server));
+        let entry = cell.clone();
+        let reader = spawn(1, move || {
+            let section = read_lock();
+            if let Some(dest) = entry.glance(ReadSide::of(&section)) {
+                dest.active();
+            }
+        });
+        let entry = cell.clone();
+        let other = spawn(2, move || {
+            let section = read_lock();
+            entry.refresh(ReadSide::of(&section));
+        });
+        goes(&server);
+        reader.join().unwrap();
+        other.join().unwrap();
+        drop((cell, server));
+        all_freed();
+    });
+}
+
+#[test]
 #[should_panic(expected = "Causality violation")]
 fn to_forget_a_server_takes_a_grace_period() {
     explore(|| turn_and_look(false));
