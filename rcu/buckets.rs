@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One array of a hash table's chains: what links its entries, and the locks under which that changes.
-//! `hash_list.rs` makes a table of one or two of them.
+//! One array of a hash table's chains: what links its entries, and the locks under which that
+//! changes. `hash_list.rs` makes a table of one or two of them.
 
 use super::platform::{
-    allocate, heads, AllocError, AtomicPtr, Cell, Heads, KBox, Locks, Ordering, ReadSide,
+    allocate, heads, AllocError, AtomicPtr, Cell, Heads, Held, KBox, Locks, Ordering, ReadSide,
 };
 use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
 
@@ -53,10 +53,10 @@ impl<T> Entry<T> {
 ///
 /// # Invariants
 ///
-/// Links number `link`, from `heads` on, lead to entries made by `EntryBox::into_raw()` and end with null.
-/// They change only under the chain's lock. An entry is freed no earlier than a grace period after it
-/// was unlinked, and its own link is left as it was until then. There are `1 << bits` heads, and `shift`
-/// leaves that many bits of a hash.
+/// Links number `link`, from `heads` on, lead to entries made by `EntryBox::into_raw()` and end
+/// with null. They change only under the chain's lock. An entry is freed no earlier than a
+/// grace period after it was unlinked, and its own link is left as it was until then. There are
+/// `1 << bits` heads, and `shift` leaves that many bits of a hash.
 pub(super) struct Buckets<T: Item> {
     pub(super) hash: T::Hash,
     /// How far a hash is shifted to be the number of its chain.
@@ -64,7 +64,7 @@ pub(super) struct Buckets<T: Item> {
     /// Which of the links of an entry: 0 or 1, the other one than the successor's.
     pub(super) link: usize,
     pub(super) heads: Heads<T>,
-    pub(super) locks: Locks,
+    locks: Locks,
     /// The array that will replace this one, or null. Set once.
     pub(super) successor: AtomicPtr<Buckets<T>>,
 }
@@ -89,7 +89,8 @@ impl<T: Item> Buckets<T> {
     pub(super) fn chain<'g>(&'g self, number: usize, _rcu: ReadSide<'g>) -> Chain<'g, T> {
         let head = self.heads.get(number);
         Chain {
-            // Acquire pairs with the release in `push()`: who sees the link sees the entry.
+            // Acquire pairs with the release in `push()` and in `unlink()`: a reader that sees
+            // the link sees the initialised entry.
             next: head.map_or(null_mut(), |head| head.load(Ordering::Acquire)),
             link: self.link,
             _readers: PhantomData,
@@ -107,48 +108,15 @@ impl<T: Item> Buckets<T> {
         self.shift.wrapping_sub(u32::BITS)
     }
 
-    /// The link that leads to `entry` in chain `number`, if it is there. Under the chain's lock.
-    pub(super) fn link_to(
-        &self,
-        number: usize,
-        entry: *const Entry<T>,
-    ) -> Option<&AtomicPtr<Entry<T>>> {
-        let mut link = self.heads.get(number)?;
-        loop {
-            let next = link.load(Ordering::Relaxed);
-            // SAFETY: By the type invariants it is null or a linked entry, and none is unlinked while
-            // we hold the lock.
-            let after = unsafe { next.as_ref() }?;
-            if core::ptr::eq(next, entry) {
-                return Some(link);
-            }
-            link = after.next.get(self.link)?;
+    /// Locks chain `number`. Any context but hard interrupt; spins with bottom halves off.
+    #[inline]
+    pub(super) fn lock(&self, number: usize) -> Locked<'_, T> {
+        // INVARIANT: The lock of this chain.
+        Locked {
+            buckets: self,
+            number,
+            _held: self.locks.lock(number),
         }
-    }
-
-    /// Puts `entry` at the head of chain `number`. Under the chain's lock.
-    pub(super) fn push(&self, number: usize, entry: *mut Entry<T>) {
-        if let Some(head) = self.heads.get(number) {
-            // SAFETY: The caller passes an entry that is alive.
-            let next = unsafe { &(*entry).next };
-            next[self.link & 1].store(head.load(Ordering::Relaxed), Ordering::Relaxed);
-            // Release: the entry is whole before it is found.
-            head.store(entry, Ordering::Release);
-        }
-    }
-
-    /// Takes `entry` out of chain `number`, if it is there, and returns it. Under the chain's lock.
-    pub(super) fn unlink(&self, number: usize, entry: *const Entry<T>) -> Option<*mut Entry<T>> {
-        let link = self.link_to(number, entry)?;
-        let entry = link.load(Ordering::Relaxed);
-        // SAFETY: A linked entry is alive.
-        let next = unsafe { &(*entry).next };
-        // Release as in `push()`: the entry behind becomes reachable through `link`.
-        link.store(
-            next[self.link & 1].load(Ordering::Relaxed),
-            Ordering::Release,
-        );
-        Some(entry)
     }
 
     /// The entries of which the upper 32 bits of the hash are in `range`.
@@ -164,7 +132,8 @@ impl<T: Item> Buckets<T> {
             .filter(move |item| range.contains(&(item.hash(&self.hash) >> u32::BITS)))
     }
 
-    /// The end of such a range that begins with `start` and has at most one chain that is not empty.
+    /// The end of such a range that begins with `start` and has at most one chain that is not
+    /// empty.
     pub(super) fn range_end(&self, start: u64) -> u64 {
         /// Long enough to pass over an empty table quickly, short enough to give way.
         const CHAINS: u64 = 4096;
@@ -182,6 +151,87 @@ impl<T: Item> Buckets<T> {
             .wrapping_add(1)
             .wrapping_shl(shift);
         end.min(1 << u32::BITS)
+    }
+}
+
+/// A chain that is locked, without which it cannot be changed.
+///
+/// # Invariants
+///
+/// `_held` is the lock of chain `number` of `buckets`.
+pub(super) struct Locked<'a, T: Item> {
+    pub(super) buckets: &'a Buckets<T>,
+    number: usize,
+    _held: Held<'a>,
+}
+
+impl<'a, T: Item> Locked<'a, T> {
+    /// Whether this is the chain for `item`.
+    pub(super) fn is_for(&self, item: &T) -> bool {
+        self.buckets.number(item.hash(&self.buckets.hash)) == self.number
+    }
+
+    /// The chain.
+    pub(super) fn chain<'g>(&self, rcu: ReadSide<'g>) -> Chain<'g, T>
+    where
+        'a: 'g,
+    {
+        self.buckets.chain(self.number, rcu)
+    }
+
+    /// The link that leads to `entry`, if that is in the chain.
+    fn link_to(&self, entry: *const Entry<T>) -> Option<&AtomicPtr<Entry<T>>> {
+        let mut link = self.buckets.heads.get(self.number)?;
+        loop {
+            let next = link.load(Ordering::Relaxed);
+            // SAFETY: By the type invariants of `Buckets`, `next` is null or a linked entry,
+            // and by ours no entry of this chain is unlinked meanwhile.
+            let after = unsafe { next.as_ref() }?;
+            if core::ptr::eq(next, entry) {
+                return Some(link);
+            }
+            link = after.next.get(self.buckets.link)?;
+        }
+    }
+
+    /// Whether `entry` is in the chain.
+    pub(super) fn has(&self, entry: *const Entry<T>) -> bool {
+        self.link_to(entry).is_some()
+    }
+
+    /// Puts `entry` at the head of the chain.
+    ///
+    /// # Safety
+    ///
+    /// `entry` came from `EntryBox::into_raw()`, is in no chain of `buckets`, and stays
+    /// allocated until a grace period after it was unlinked from this chain.
+    pub(super) unsafe fn push(&mut self, entry: *mut Entry<T>) {
+        let (heads, link) = (&self.buckets.heads, self.buckets.link);
+        if let Some(head) = heads.get(self.number) {
+            // SAFETY: The caller promises that `entry` is allocated.
+            let next = unsafe { &(*entry).next };
+            // Relaxed: as the head is stored to under our lock only; and no reader finds
+            // `entry` here yet.
+            next[link & 1].store(head.load(Ordering::Relaxed), Ordering::Relaxed);
+            // Release pairs with the acquire of the head in `chain()` and `HashList::find()`: a
+            // reader that finds the entry sees it initialised.
+            head.store(entry, Ordering::Release);
+        }
+    }
+
+    /// Takes `entry` out of the chain and returns it, if it is there.
+    pub(super) fn unlink(&mut self, entry: *const Entry<T>) -> Option<*mut Entry<T>> {
+        let link = self.link_to(entry)?;
+        let entry = link.load(Ordering::Relaxed);
+        // SAFETY: By the type invariants of `Buckets`, a linked entry is allocated.
+        let next = unsafe { &(*entry).next };
+        // Release as in `push()`: if `link` is the head, the next entry is what a reader finds
+        // there.
+        link.store(
+            next[self.buckets.link & 1].load(Ordering::Relaxed),
+            Ordering::Release,
+        );
+        Some(entry)
     }
 }
 
@@ -204,9 +254,12 @@ impl<'g, T> Iterator for Chain<'g, T> {
         // SAFETY: By the type invariants the entry was reachable in this critical section, so it is
         // not freed before the end of `'g`; shared references to it are all there are.
         let entry: &'g Entry<T> = unsafe { self.next.as_ref() }?;
-        // Relaxed: a chain leads to what was pushed before, which the acquire of its head covers. INVARIANT: The
-        // link of an unlinked entry is left alone, so what it leads to was reachable when this reader was
-        // already in its section.
+        // Relaxed: a link leads to an entry that was pushed earlier than the one that has the
+        // link. The two were pushed under one lock, so the acquire of the head covers both. The
+        // link is no older than that push, also if an earlier array used it: the same acquire
+        // covers its store.
+        // INVARIANT: The link of an unlinked entry is left alone, so what it leads to was
+        // reachable when this reader was already in its section.
         self.next = entry.next[self.link & 1].load(Ordering::Relaxed);
         Some(&entry.item)
     }

@@ -7,19 +7,20 @@
 //!
 //! ```text
 //!  Entry::new() ──> allocated ── insert() ──> hashed ── remove() ──> in limbo
-//!                   (ours alone)              (readers find it)      (earlier readers still see it)
-//!                                                                         │ reclaim(): grace period
-//!                                            value dropped, freed <───────┘
+//!                   (not shared)              (readers find it)    (earlier readers see it)
+//!                                                                       │ reclaim(): grace period
+//!                                          value dropped, freed <───────┘
 //! ```
 //!
-//! Limbo is a list of what was removed. `reclaim()` takes all of it, waits for one grace period, and
-//! frees it in process context: one link is all that an entry needs for that.
+//! Limbo is a list of what was removed. `reclaim()` takes all of it, waits for one grace
+//! period, and frees it in process context: one link is all that an entry needs for that.
 //!
-//! Each entry has two links, and each array of chains uses one of them. So an entry can be in the
-//! array that readers use and in the one that will replace it, its successor, which uses the other
-//! link. `rebuild()` announces the successor, waits for a grace period, links the older entries into
-//! it, one after the other, publishes it, waits again, and frees the old array. Between the two grace
-//! periods every writer changes both arrays. (`docs/table.md` has a drawing.)
+//! Each entry has two links, and each array of chains uses one of them. So an entry can be in
+//! the array that readers use and in the one that will replace it, its successor, which uses
+//! the other link. `rebuild()` announces the successor, waits for a grace period, links the
+//! older entries into it, one after the other, publishes it, waits again, and frees the old
+//! array. Between the two grace periods every writer changes both arrays. (`docs/table.md` has
+//! a drawing.)
 //!
 //! Lock order: a lock of an array with link 0, then one of an array with link 1; they are the
 //! innermost locks of the module.
@@ -30,8 +31,9 @@ use super::{
     buckets::{Buckets, Chain},
     platform::{
         breathe, read_lock, synchronize, AllocError, AtomicBool, AtomicPtr, AtomicUsize, EntryBox,
-        Held, KBox, Ordering, ReadSide, Section,
+        KBox, Ordering, ReadSide, Section,
     },
+    writer::Writer,
 };
 use core::{ops::Range, ptr::null_mut};
 
@@ -42,14 +44,15 @@ pub(crate) use super::buckets::{Entry, Item};
 /// # Invariants
 ///
 /// `current` came from `KBox::into_raw()`, as did its `successor` if that is not null. What was
-/// `current` is freed a grace period after it was replaced. An entry that is hashed is in a chain of
-/// `current`, and in no other array but perhaps its successor, and the one that `current` replaced
-/// less than a grace period ago. An entry is in limbo once, when it was taken out of `current`.
+/// `current` is freed a grace period after it was replaced. An entry that is hashed is in a
+/// chain of `current`, and in no other array but perhaps its successor, and the one that
+/// `current` replaced less than a grace period ago. An entry is in limbo once, when it was
+/// taken out of `current`.
 pub(crate) struct HashList<T: Item> {
     current: AtomicPtr<Buckets<T>>,
-    entries: AtomicUsize,
-    limbo: AtomicPtr<Entry<T>>,
-    in_limbo: AtomicUsize,
+    pub(super) entries: AtomicUsize,
+    pub(super) limbo: AtomicPtr<Entry<T>>,
+    pub(super) in_limbo: AtomicUsize,
     /// It will be dropped soon: what takes time is not worth it any more.
     abandoned: AtomicBool,
     /// Somebody rebuilds.
@@ -78,12 +81,14 @@ impl<T: Item> HashList<T> {
 
     #[inline(always)]
     fn current<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Buckets<T> {
-        // SAFETY: By the type invariants it is valid, and not freed before our section ends.
+        // Acquire pairs with the release in `rebuild_alone()`: a reader that sees the pointer
+        // sees all that is in the array.
+        // SAFETY: By the type invariants `current` is valid, and not freed before our section ends.
         unsafe { &*self.current.load(Ordering::Acquire) }
     }
 
-    /// The entry with this hash that `is_it` knows. Any context. Takes no lock; finds one that is inserted
-    /// or removed meanwhile, or not.
+    /// The entry with this hash that `is_it` knows. Any context. Takes no lock; finds one that
+    /// is inserted or removed meanwhile, or not.
     #[inline(always)]
     pub(crate) fn find<'g>(
         &'g self,
@@ -95,7 +100,7 @@ impl<T: Item> HashList<T> {
         let number = buckets.number(hash(&buckets.hash));
         // SAFETY: By the type invariants there are as many chains as these bits can count.
         let head = unsafe { buckets.heads.get_unchecked(number) };
-        // As a `Chain`, but the next link is not read before it is needed.
+        // As a `Chain`, but the next link is not read before it is needed. Acquire as there.
         let mut next = head.load(Ordering::Acquire);
         loop {
             // SAFETY: As in `Chain::next()`.
@@ -143,37 +148,39 @@ impl<T: Item> HashList<T> {
     ) -> Writer<'g, T> {
         loop {
             let current = self.current(rcu);
+            // Acquire pairs with the release in `rebuild_alone()`: the array that we lock is
+            // initialised.
             let next = current.successor.load(Ordering::Acquire);
-            // SAFETY: By the type invariants it is null, or valid and not freed before our section ends.
+            // SAFETY: By the type invariants `next` is null, or valid and not freed before our
+            // section ends.
             let successor = unsafe { next.as_ref() };
             let at = current.number(hash(&current.hash));
             let later = successor.map(|buckets| (buckets, buckets.number(hash(&buckets.hash))));
-            let lock_later = || later.map(|(buckets, at)| buckets.locks.lock(at));
-            let held = if current.link == 0 {
-                let first = current.locks.lock(at);
+            let lock_later = || later.map(|(buckets, at)| buckets.lock(at));
+            let (chain, later) = if current.link == 0 {
+                let first = current.lock(at);
                 (first, lock_later())
             } else {
                 let later = lock_later();
-                (current.locks.lock(at), later)
+                (current.lock(at), later)
             };
-            // Others may have gone on to a new array, or to two, before we had the locks. Whatever they
-            // did to this chain there, they did it under one of these locks: so we see it now.
+            // Before we had the locks, the array may have been replaced, or its successor
+            // announced or cancelled. Relaxed: a writer that has seen that, and has changed
+            // this chain, has held one of our locks since; so we see what it saw.
             let same = core::ptr::eq(self.current.load(Ordering::Relaxed), current)
                 && current.successor.load(Ordering::Relaxed) == next;
             if same {
                 return Writer {
                     list: self,
-                    current,
-                    at,
+                    current: chain,
                     later,
-                    _held: held,
                 };
             }
         }
     }
 
-    /// All chains, in an order that depends on `random` alone. Related keys have chains at equal distances, so
-    /// the order has none. Any context; takes no lock.
+    /// All chains, in an order that depends on `random` alone. Related keys have chains at
+    /// equal distances, so the order has none. Any context; takes no lock.
     pub(crate) fn shuffled<'g>(
         &'g self,
         random: u64,
@@ -197,7 +204,8 @@ impl<T: Item> HashList<T> {
         })
     }
 
-    /// The entries of which the upper 32 bits of the hash are in `range`. Any context; takes no lock.
+    /// The entries of which the upper 32 bits of the hash are in `range`. Any context; takes no
+    /// lock.
     pub(crate) fn in_range<'g>(
         &'g self,
         range: Range<u64>,
@@ -212,9 +220,9 @@ impl<T: Item> HashList<T> {
         self.current(rcu).range_end(start)
     }
 
-    /// Calls `visit` for every entry that is there all the time and has a hash of at least `start`, and
-    /// perhaps for others, until it says that it is enough. Returns where it stopped, or None at the end.
-    /// Process context, may sleep.
+    /// Calls `visit` for every entry that is there all the time and has a hash of at least
+    /// `start`, and perhaps for others, until it says that it is enough. Returns where it
+    /// stopped, or None at the end. Process context, may sleep.
     pub(crate) fn visit(
         &self,
         mut start: u64,
@@ -237,10 +245,11 @@ impl<T: Item> HashList<T> {
         None
     }
 
-    /// Replaces the array of chains by one with `1 << bits` chains, and another hash if `change` gives
-    /// one. Process context, waits for two grace periods. Does nothing if somebody else is at it; fails
-    /// if memory is short, and then nothing has changed.
+    /// Replaces the array of chains by one with `1 << bits` chains, and another hash if
+    /// `change` gives one. Process context, waits for two grace periods. Does nothing if
+    /// somebody else is at it; fails if memory is short, and then nothing has changed.
     pub(crate) fn rebuild(&self, bits: u32, change: Option<T::Hash>) -> Result<(), AllocError> {
+        // Acquire and release pair with each other: one rebuild happens before the next one.
         if self.rebuilding.swap(true, Ordering::Acquire) {
             return Ok(());
         }
@@ -250,12 +259,14 @@ impl<T: Item> HashList<T> {
     }
 
     fn rebuild_alone(&self, bits: u32, change: Option<T::Hash>) -> Result<(), AllocError> {
-        // SAFETY: By the type invariants it is valid. Only `rebuild()` replaces it, and we are alone
-        // in there.
+        // Relaxed: only `rebuild()` stores to it, and one rebuild happens before the next one.
+        // SAFETY: By the type invariants `current` is valid. Only `rebuild()` replaces it, and
+        // it runs once at a time.
         let old = unsafe { &*self.current.load(Ordering::Relaxed) };
         let hash = change.unwrap_or_else(|| old.hash.clone());
         let new = KBox::into_raw(Buckets::new(bits, hash, old.link ^ 1)?);
-        // Release: who sees the array sees that it is whole.
+        // Release pairs with the acquire in `lock()`: a writer that sees the pointer sees the
+        // initialised array.
         old.successor.store(new, Ordering::Release);
         // From here on every writer knows of it, and nobody reads that link of an entry any more.
         synchronize();
@@ -267,13 +278,19 @@ impl<T: Item> HashList<T> {
             breathe();
         }
         if self.is_abandoned() {
+            // Relaxed: null leads to nothing. A section that begins after the grace period did
+            // sees null.
             old.successor.store(null_mut(), Ordering::Relaxed);
             synchronize();
-            // SAFETY: It came from `into_raw()`, and those who saw it have gone.
+            // SAFETY: `new` came from `into_raw()`, and the sections in which it was found have
+            // ended.
             drop(unsafe { KBox::from_raw(new) });
             return Ok(());
         }
-        // INVARIANT: Every entry is in it: the older ones were adopted, the others linked by writers.
+        // Release pairs with the acquire in `current()`: a reader that sees the pointer sees
+        // what is in the array.
+        // INVARIANT: Every entry is in it: the older ones were adopted, the others linked by
+        // writers.
         self.current.store(new, Ordering::Release);
         // Readers and writers that still use the old array leave it.
         synchronize();
@@ -285,8 +302,9 @@ impl<T: Item> HashList<T> {
     /// Frees what is in limbo, and returns how many entries that were. Process context, waits for a
     /// grace period if there is anything.
     pub(crate) fn reclaim(&self) -> usize {
-        // Acquire pairs with the release in `Writer::remove()`: each entry in the list was unlinked before
-        // the grace period begins. A section that begins later, on whichever CPU, does not find it.
+        // Acquire pairs with the release in `Writer::remove()`: each entry in the list was
+        // unlinked before the grace period begins. A section that begins later, on whichever
+        // CPU, does not find it.
         let mut next = self.limbo.swap(null_mut(), Ordering::Acquire);
         if next.is_null() {
             return 0;
@@ -294,8 +312,8 @@ impl<T: Item> HashList<T> {
         synchronize();
         let mut freed = 0usize;
         while !next.is_null() {
-            // SAFETY: By the type invariants it came from `into_raw()` and was in limbo once. It was
-            // unlinked before the grace period, so nobody sees it any more.
+            // SAFETY: By the type invariants it came from `into_raw()` and was in limbo once.
+            // It was unlinked before the grace period, so nobody sees it any more.
             let entry = unsafe { EntryBox::from_raw(next) };
             next = entry.limbo.get();
             drop(entry);
@@ -318,10 +336,13 @@ impl<T: Item> HashList<T> {
             let Some(item) = chain.next() else {
                 return;
             };
-            let writer = self.lock(|hash| item.hash(hash), rcu);
-            if let Some((new, at)) = writer.later {
-                if old.link_to(number, entry).is_some() && new.link_to(at, entry).is_none() {
-                    new.push(at, entry);
+            let mut writer = self.lock(|hash| item.hash(hash), rcu);
+            if let Some(later) = &mut writer.later {
+                if writer.current.has(entry) && !later.has(entry) {
+                    // SAFETY: `entry` is in the current array, so it came from `into_raw()`,
+                    // and is taken out of both arrays before it is freed. It is not in the
+                    // other one, in which it belongs into this chain.
+                    unsafe { later.push(entry) };
                 }
             }
         }
@@ -332,8 +353,8 @@ impl<T: Item> Drop for HashList<T> {
     /// Frees all entries. Process context, may sleep; a grace period after the last reader.
     fn drop(&mut self) {
         self.reclaim();
-        // SAFETY: By the type invariants it came from `into_raw()`. No rebuild is under way, as that
-        // borrows the table, so there is no successor.
+        // SAFETY: By the type invariants it came from `into_raw()`. No rebuild is under way, as
+        // that borrows the table, so there is no successor.
         let buckets = unsafe { KBox::from_raw(self.current.load(Ordering::Relaxed)) };
         for head in buckets.heads.iter() {
             let mut next = head.load(Ordering::Relaxed);
@@ -343,59 +364,6 @@ impl<T: Item> Drop for HashList<T> {
                 next = entry.next[buckets.link & 1].load(Ordering::Relaxed);
             }
             breathe();
-        }
-    }
-}
-
-/// Who may change the chain of one hash.
-pub(crate) struct Writer<'g, T: Item> {
-    list: &'g HashList<T>,
-    current: &'g Buckets<T>,
-    at: usize,
-    later: Option<(&'g Buckets<T>, usize)>,
-    _held: (Held<'g>, Option<Held<'g>>),
-}
-
-impl<'g, T: Item> Writer<'g, T> {
-    /// The chain as it is.
-    pub(crate) fn walk(&self, rcu: ReadSide<'g>) -> Chain<'g, T> {
-        self.current.chain(self.at, rcu)
-    }
-
-    /// Puts `entry`, whose hash is the locked one, into the table.
-    pub(crate) fn insert(&mut self, entry: EntryBox<T>) {
-        // INVARIANT: It came from `into_raw()`, and goes into both arrays if there are two.
-        let entry = EntryBox::into_raw(entry);
-        if let Some((buckets, at)) = self.later {
-            buckets.push(at, entry);
-        }
-        self.current.push(self.at, entry);
-        self.list.entries.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes `item`, whose hash is the locked one, out of the table and into limbo. Returns whether it
-    /// was there.
-    pub(crate) fn remove(&mut self, item: &'g T) -> bool {
-        let Some(entry) = self.current.unlink(self.at, Entry::of(item)) else {
-            return false;
-        };
-        if let Some((buckets, at)) = self.later {
-            buckets.unlink(at, entry);
-        }
-        self.list.entries.fetch_sub(1, Ordering::Relaxed);
-        self.list.in_limbo.fetch_add(1, Ordering::Relaxed);
-        // INVARIANT: It was in `current`, and now is not; we hold the lock under which that is changed.
-        let limbo = &self.list.limbo;
-        let mut top = limbo.load(Ordering::Relaxed);
-        loop {
-            // SAFETY: It is alive, and `limbo` is ours until the next line succeeds.
-            unsafe { (*entry).limbo.set(top) };
-            // Release pairs with the acquire in `reclaim()`: what reclaims the entry, and every read-side
-            // section that begins after its grace period did, sees that the entry is unlinked.
-            match limbo.compare_exchange_weak(top, entry, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return true,
-                Err(newer) => top = newer,
-            }
         }
     }
 }

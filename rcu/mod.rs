@@ -11,6 +11,7 @@ use kernel::{prelude::*, types::Opaque};
 mod buckets;
 pub(crate) mod hash_list;
 mod platform;
+mod writer;
 
 pub(crate) use platform::EntryBox;
 
@@ -31,8 +32,8 @@ impl<'g> ReadSide<'g> {
     ///
     /// # Safety
     ///
-    /// For the whole of `'g` the current context must stay in one RCU read-side critical section, or
-    /// hold the lock under which what it reads is changed.
+    /// For the whole of `'g` the current context must stay in one RCU read-side critical
+    /// section, or hold the lock under which what it reads is changed.
     pub(crate) unsafe fn assume() -> Self {
         Self(PhantomData)
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `hash_list.rs` and `buckets.rs` need of the kernel. It is all that they see, so that `tests/loom`
-//! can put other atomics, locks and grace periods in this place.
+//! What `hash_list.rs` and `buckets.rs` need of the kernel. It is all that they see, so that
+//! `tests/loom` can put other atomics, locks and grace periods in this place.
 
 use super::buckets::Entry;
 use crate::{bindings, slab::Slab};
@@ -94,8 +94,8 @@ impl Locks {
 /// [`Lock`].
 pub(super) struct SpinLockBh;
 
-// SAFETY: `spin_lock_bh()` gives mutual exclusion between all contexts but hard interrupts; `relock`
-// is the default, which calls `lock`.
+// SAFETY: `spin_lock_bh()` gives mutual exclusion between all contexts but hard interrupts;
+// `relock` is the default, which calls `lock`.
 unsafe impl Backend for SpinLockBh {
     type State = bindings::spinlock_t;
     type GuardState = ();

@@ -4,7 +4,7 @@
 
 use super::{
     hash_list::{Entry, HashList, Item},
-    platform::{breaths, grace_periods, read_lock, with_memory_for, EntryBox, ReadSide},
+    platform::{breaths, grace_periods, let_run, read_lock, with_memory_for, EntryBox, ReadSide},
 };
 use proptest::prelude::*;
 use std::{
@@ -311,6 +311,63 @@ fn who_frees_many_entries_lets_others_run() {
     let before = breaths();
     both.take(&Step::Reclaim);
     assert_eq!(breaths() - before, 600 / 256);
+}
+
+/// Two keys with one chain of two, but different chains of four.
+const NEIGHBOURS: [u32; 2] = [0, 1 << 30];
+/// A key with the other chain.
+const STRANGER: u32 = 1 << 31;
+
+#[test]
+fn what_is_inserted_has_the_locked_hash() {
+    let mut both = Both::new(1);
+    both.hash = Hash(1 << 32);
+    both.table = HashList::new(1, both.hash.clone()).unwrap();
+    let section = read_lock();
+    let rcu = ReadSide::of(&section);
+    let mut insert = |locked: u32, key| {
+        let (value, alive) = (AtomicU32::new(0), both.alive.clone());
+        alive.fetch_add(1, Ordering::Relaxed);
+        let mut writer = both.table.lock(|hash| hash.of(locked), rcu);
+        writer.insert(EntryBox::new(Entry::new(Thing { key, value, alive })));
+        drop(writer);
+        let found = find(&both.table, key, rcu).is_some();
+        (found, both.table.len(), both.alive.load(Ordering::Relaxed))
+    };
+    assert_eq!(insert(NEIGHBOURS[0], STRANGER), (false, 0, 0));
+    assert_eq!(insert(STRANGER, STRANGER), (true, 1, 1));
+}
+
+#[test]
+fn what_is_removed_has_the_locked_hash_in_both_arrays() {
+    let table = HashList::new(1, Hash(1 << 32)).unwrap();
+    let table: &HashList<Thing> = Box::leak(Box::new(table));
+    let alive: Arc<AtomicUsize> = Arc::default();
+    {
+        let section = read_lock();
+        let rcu = ReadSide::of(&section);
+        for key in NEIGHBOURS {
+            let (value, alive) = (AtomicU32::new(0), alive.clone());
+            let mut writer = table.lock(|hash| hash.of(key), rcu);
+            writer.insert(EntryBox::new(Entry::new(Thing { key, value, alive })));
+        }
+    }
+    let removed = Arc::new(AtomicUsize::new(usize::MAX));
+    let seen = removed.clone();
+    // While the table grows: the first chain was adopted.
+    let_run(move || {
+        let section = read_lock();
+        let rcu = ReadSide::of(&section);
+        let thing = find(table, NEIGHBOURS[1], rcu).unwrap();
+        let mut writer = table.lock(|hash| hash.of(NEIGHBOURS[0]), rcu);
+        assert_eq!(writer.walk(rcu).count(), 2, "one chain has both");
+        let removed = usize::from(writer.remove(thing));
+        seen.store(removed, Ordering::Relaxed);
+    });
+    table.rebuild(2, None).unwrap();
+    assert_eq!(removed.load(Ordering::Relaxed), 0);
+    let section = read_lock();
+    assert!(find(table, NEIGHBOURS[1], ReadSide::of(&section)).is_some());
 }
 
 #[test]

@@ -7,5 +7,7 @@ mod buckets;
 #[path = "../../../../rcu/hash_list.rs"]
 mod hash_list;
 mod platform;
+#[path = "../../../../rcu/writer.rs"]
+mod writer;
 
 mod against_a_map;

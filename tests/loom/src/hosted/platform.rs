@@ -23,6 +23,8 @@ thread_local! {
     static SECTIONS: Cell<usize> = const { Cell::new(0) };
     static GRACE_PERIODS: Cell<usize> = const { Cell::new(0) };
     static BREATHS: Cell<usize> = const { Cell::new(0) };
+    /// What runs when others are let run for the next time.
+    static OTHERS: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
     /// How many allocations succeed from now on.
     static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };
     /// Link and number of each lock that is held, with the array that it belongs to.
@@ -40,6 +42,11 @@ pub(super) fn with_memory_for<R>(number: usize, run: impl FnOnce() -> R) -> R {
 /// How many grace periods there were.
 pub(super) fn grace_periods() -> usize {
     GRACE_PERIODS.get()
+}
+
+/// Runs `job` when others are let run for the next time.
+pub(super) fn let_run(job: impl FnOnce() + 'static) {
+    OTHERS.set(Some(Box::new(job)));
 }
 
 /// How many times others were let run.
@@ -67,6 +74,9 @@ pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
 pub(super) fn breathe() {
     assert_eq!(SECTIONS.get(), 0, "sleeps in a section");
     BREATHS.set(BREATHS.get() + 1);
+    if let Some(job) = OTHERS.take() {
+        job();
+    }
 }
 
 const LOCKS: usize = 2;

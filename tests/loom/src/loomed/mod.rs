@@ -9,6 +9,8 @@ mod hash_list;
 mod memory;
 mod platform;
 mod rcu;
+#[path = "../../../../rcu/writer.rs"]
+mod writer;
 
 mod models;
 mod servers;
