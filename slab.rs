@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory for the entries of tables, from a cache of their own: one cache line each, in half the time
-//! that a general allocation takes, and `/proc/slabinfo` tells how many there are.
+//! Memory for the entries of tables, from a cache of their own.
+//!
+//! The cache is as fast as `kmalloc()` (docs/table.md has the figures). It is here because
+//! slabtop(1) shows with it how many entries there are, and because `kmem_cache_destroy()` reports
+//! an entry that is left when the module is unloaded.
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h).
 
@@ -16,8 +19,8 @@ use kernel::{
     prelude::*,
 };
 
-/// The size and alignment of an object.
-const SIZE: usize = 64;
+/// The size and alignment of an object: one cache line.
+pub(crate) const SIZE: usize = 64;
 
 /// The cache, as long as there is one.
 static CACHE: AtomicPtr<bindings::kmem_cache> = AtomicPtr::new(null_mut());
@@ -38,7 +41,7 @@ impl Cache {
         match CACHE.compare_exchange(null_mut(), new, Ordering::Release, free) {
             Ok(_) => Ok(Self),
             Err(_) => {
-                // SAFETY: It is whole, and nobody has seen it.
+                // SAFETY: `new` is a cache without objects that was not published.
                 unsafe { bindings::kmem_cache_destroy(new) };
                 Err(EBUSY)
             }
@@ -47,16 +50,17 @@ impl Cache {
 }
 
 impl Drop for Cache {
-    /// The tables are gone. C complains if an object is not.
+    /// To be dropped after the tables. C warns if an object is left.
     fn drop(&mut self) {
         let cache = CACHE.swap(null_mut(), Ordering::AcqRel);
-        // SAFETY: It is the cache that `new()` made.
+        // SAFETY: `cache` was made by `new()`, and the tables that allocate from it were dropped.
         unsafe { bindings::kmem_cache_destroy(cache) };
     }
 }
 
-/// The allocator that uses the cache; for objects of at most 64 bytes, which never change their size.
-/// Any context: it does not sleep, whatever the flags say.
+/// The allocator that uses the cache; for objects of at most [`SIZE`] bytes, which never change
+/// their size. Any context: it does not sleep, whatever the flags say, and a failure is not
+/// reported, as the connection goes on without an entry.
 pub(crate) struct Slab;
 
 // SAFETY: What `alloc()` returns is as large and aligned as asked for, belongs to the caller until
@@ -69,8 +73,9 @@ unsafe impl Allocator for Slab {
         if cache.is_null() || layout.size() > SIZE || layout.align() > SIZE {
             return Err(AllocError);
         }
-        // SAFETY: The cache is there as long as there are tables.
-        let object = unsafe { bindings::kmem_cache_alloc_noprof(cache, bindings::GFP_ATOMIC) };
+        let flags = bindings::GFP_ATOMIC | bindings::__GFP_NOWARN;
+        // SAFETY: `cache` is not destroyed before the tables, which are what allocates, were dropped.
+        let object = unsafe { bindings::kmem_cache_alloc_noprof(cache, flags) };
         let object = NonNull::new(object.cast()).ok_or(AllocError)?;
         Ok(NonNull::slice_from_raw_parts(object, SIZE))
     }
@@ -87,7 +92,7 @@ unsafe impl Allocator for Slab {
 
     unsafe fn free(object: NonNull<u8>, _: Layout) {
         let cache = CACHE.load(Ordering::Relaxed);
-        // SAFETY: The caller passes what `alloc()` made, from this cache.
+        // SAFETY: The caller promises that `object` came from `alloc()`, so from this cache.
         unsafe { bindings::kmem_cache_free(cache, object.as_ptr().cast()) };
     }
 }

@@ -13,6 +13,7 @@
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
 #include <linux/seq_file_net.h>
+#include <linux/sizes.h>
 #include <net/netns/generic.h>
 
 #include "helpers.h"
@@ -165,6 +166,17 @@ struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name)
 struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
 {
 	return kmem_cache_create(name, size, size, SLAB_NO_MERGE, NULL);
+}
+
+/*
+ * The kernel crate has no __GFP_NORETRY. No service can do without the first array of its table; a
+ * larger one is not worth a warning, or the OOM killer.
+ */
+void *lblc_rs_alloc_heads(size_t number)
+{
+	gfp_t more = number * sizeof(void *) > SZ_8K ? __GFP_NOWARN | __GFP_NORETRY : 0;
+
+	return kvcalloc(number, sizeof(void *), GFP_KERNEL_ACCOUNT | more);
 }
 
 /* A macro. What bindgen and Rust see of __percpu is a plain pointer. */

@@ -31,6 +31,7 @@ void lblc_rs_notice(const char *message);
 void lblc_rs_notice_ratelimited(const char *message);
 struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name);
 struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size);
+void *lblc_rs_alloc_heads(size_t number);
 u64 *lblc_rs_alloc_counters(size_t number);
 void lblc_rs_count(u64 *counter);
 u64 lblc_rs_sum_counter(u64 *counter);

@@ -5,6 +5,7 @@
 
 use super::platform::{
     allocate, heads, AllocError, AtomicPtr, Cell, Heads, Held, KBox, Locks, Ordering, ReadSide,
+    ENTRY_SIZE,
 };
 use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
 
@@ -32,8 +33,9 @@ unsafe impl<T: Send> Send for Entry<T> {}
 unsafe impl<T: Sync> Sync for Entry<T> {}
 
 impl<T> Entry<T> {
-    /// Wraps `item`.
+    /// Wraps `item`. Does not compile if an entry is larger than what the allocator has for it.
     pub(crate) fn new(item: T) -> Self {
+        const { assert!(size_of::<Self>() <= ENTRY_SIZE && align_of::<Self>() <= ENTRY_SIZE) };
         Self {
             next: [AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut())],
             limbo: Cell::new(null_mut()),

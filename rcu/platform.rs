@@ -23,7 +23,7 @@ pub(super) use kernel::{
     sync::rcu::read_lock,
 };
 
-pub(super) use crate::work::breathe;
+pub(super) use crate::{slab::SIZE as ENTRY_SIZE, work::breathe};
 
 /// A read-side critical section that was entered by [`read_lock()`].
 pub(super) type Section = rcu::Guard;
@@ -41,11 +41,14 @@ pub(super) fn allocate<T>(object: T) -> Result<KBox<T>, AllocError> {
 
 /// Allocates `number` empty chains. Process context.
 pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
-    let mut heads = KVVec::with_capacity(number, GFP_KERNEL_ACCOUNT)?;
-    for _ in 0..number {
-        heads.push(AtomicPtr::new(core::ptr::null_mut()), GFP_KERNEL)?;
+    // SAFETY: An FFI call; the caller may sleep.
+    let heads = unsafe { bindings::lblc_rs_alloc_heads(number) };
+    if heads.is_null() {
+        return Err(AllocError);
     }
-    Ok(heads)
+    // SAFETY: `heads` came from `kvcalloc()`, so from what `KVmalloc` allocates with, for `number`
+    // pointers. They are zeroed, which is a null `AtomicPtr`.
+    Ok(unsafe { KVVec::from_raw_parts(heads.cast(), number, number) })
 }
 
 /// The number of locks over an array of chains.

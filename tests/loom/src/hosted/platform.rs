@@ -12,6 +12,9 @@ pub(super) use std::{
     sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
 };
 
+/// The largest entry.
+pub(super) const ENTRY_SIZE: usize = usize::MAX;
+
 pub(super) type EntryBox<T> = Box<Entry<T>>;
 pub(super) type Heads<T> = Vec<AtomicPtr<Entry<T>>>;
 

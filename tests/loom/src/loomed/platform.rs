@@ -69,6 +69,9 @@ impl<T> AtomicPtr<T> {
     }
 }
 
+/// The largest entry.
+pub(super) const ENTRY_SIZE: usize = usize::MAX;
+
 pub(super) type EntryBox<T> = KBox<Entry<T>>;
 pub(super) type Heads<T> = KBox<[AtomicPtr<Entry<T>>]>;
 
