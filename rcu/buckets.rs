@@ -59,6 +59,7 @@ impl<T> Entry<T> {
 /// with null. They change only under the chain's lock. An entry is freed no earlier than a
 /// grace period after it was unlinked, and its own link is left as it was until then. There are
 /// `1 << bits` heads, and `shift` leaves that many bits of a hash.
+#[repr(align(64))] // Read by each lookup: no other object is to share its cache lines.
 pub(super) struct Buckets<T: Item> {
     pub(super) hash: T::Hash,
     /// How far a hash is shifted to be the number of its chain.

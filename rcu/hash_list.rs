@@ -35,7 +35,7 @@ use super::{
     },
     writer::Writer,
 };
-use core::{ops::Range, ptr::null_mut};
+use core::{mem::offset_of, ops::Range, ptr::null_mut};
 
 pub(crate) use super::buckets::{Entry, Item};
 
@@ -50,13 +50,20 @@ pub(crate) use super::buckets::{Entry, Item};
 /// taken out of `current`.
 pub(crate) struct HashList<T: Item> {
     current: AtomicPtr<Buckets<T>>,
-    pub(super) entries: AtomicUsize,
-    pub(super) limbo: AtomicPtr<Entry<T>>,
-    pub(super) in_limbo: AtomicUsize,
+    pub(super) changes: Changes<T>,
     /// It will be dropped soon: what takes time is not worth it any more.
     abandoned: AtomicBool,
     /// Somebody rebuilds.
     rebuilding: AtomicBool,
+}
+
+/// What each insertion and each removal writes: on a cache line of its own, as each lookup reads
+/// `current`.
+#[repr(align(64))]
+pub(super) struct Changes<T> {
+    pub(super) entries: AtomicUsize,
+    pub(super) limbo: AtomicPtr<Entry<T>>,
+    pub(super) in_limbo: AtomicUsize,
 }
 
 // SAFETY: It owns its entries, and these may be dropped by another thread (`T: Send`).
@@ -65,15 +72,25 @@ unsafe impl<T: Item> Send for HashList<T> {}
 unsafe impl<T: Item> Sync for HashList<T> {}
 
 impl<T: Item> HashList<T> {
+    /// The cache line of `current` has nothing that a change writes.
+    const LAYOUT: () = {
+        let (current, changes) = (offset_of!(Self, current), offset_of!(Self, changes));
+        assert!(align_of::<Self>() % 64 == 0 && size_of::<Changes<T>>() % 64 == 0);
+        assert!(changes % 64 == 0 && current / 64 != changes / 64);
+    };
+
     /// An empty table with `1 << bits` chains. Process context.
     pub(crate) fn new(bits: u32, hash: T::Hash) -> Result<Self, AllocError> {
+        let () = Self::LAYOUT;
         let buckets = Buckets::new(bits, hash, 0)?;
         // INVARIANT: Made by `into_raw()`, with no entry in it.
         Ok(Self {
             current: AtomicPtr::new(KBox::into_raw(buckets)),
-            entries: AtomicUsize::new(0),
-            limbo: AtomicPtr::new(null_mut()),
-            in_limbo: AtomicUsize::new(0),
+            changes: Changes {
+                entries: AtomicUsize::new(0),
+                limbo: AtomicPtr::new(null_mut()),
+                in_limbo: AtomicUsize::new(0),
+            },
             abandoned: AtomicBool::new(false),
             rebuilding: AtomicBool::new(false),
         })
@@ -114,12 +131,12 @@ impl<T: Item> HashList<T> {
 
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
-        self.entries.load(Ordering::Relaxed)
+        self.changes.entries.load(Ordering::Relaxed)
     }
 
     /// The number of entries that were removed and not yet freed.
     pub(crate) fn in_limbo(&self) -> usize {
-        self.in_limbo.load(Ordering::Relaxed)
+        self.changes.in_limbo.load(Ordering::Relaxed)
     }
 
     /// Lets `visit()` and `rebuild()` end soon. Any context.
@@ -305,7 +322,7 @@ impl<T: Item> HashList<T> {
         // Acquire pairs with the release in `Writer::remove()`: each entry in the list was
         // unlinked before the grace period begins. A section that begins later, on whichever
         // CPU, does not find it.
-        let mut next = self.limbo.swap(null_mut(), Ordering::Acquire);
+        let mut next = self.changes.limbo.swap(null_mut(), Ordering::Acquire);
         if next.is_null() {
             return 0;
         }
@@ -322,7 +339,7 @@ impl<T: Item> HashList<T> {
                 breathe();
             }
         }
-        self.in_limbo.fetch_sub(freed, Ordering::Relaxed);
+        self.changes.in_limbo.fetch_sub(freed, Ordering::Relaxed);
         freed
     }
 

@@ -40,7 +40,7 @@ impl<'g, T: Item> Writer<'g, T> {
         }
         // SAFETY: As above.
         unsafe { self.current.push(entry) };
-        self.list.entries.fetch_add(1, Ordering::Relaxed);
+        self.list.changes.entries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes `item` out of the table and into limbo. Returns whether it was there, with the
@@ -57,11 +57,11 @@ impl<'g, T: Item> Writer<'g, T> {
         if let Some(chain) = &mut self.later {
             chain.unlink(entry);
         }
-        self.list.entries.fetch_sub(1, Ordering::Relaxed);
-        self.list.in_limbo.fetch_add(1, Ordering::Relaxed);
+        self.list.changes.entries.fetch_sub(1, Ordering::Relaxed);
+        self.list.changes.in_limbo.fetch_add(1, Ordering::Relaxed);
         // INVARIANT: It was in `current`, and now is not; we hold the lock under which that is
         // changed.
-        let limbo = &self.list.limbo;
+        let limbo = &self.list.changes.limbo;
         let mut top = limbo.load(Ordering::Relaxed);
         loop {
             // SAFETY: `entry` was linked until now, so it is allocated. Its `limbo` is ours
