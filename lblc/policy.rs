@@ -137,14 +137,17 @@ pub(crate) const LONG_CHAIN: usize = 16;
 /// The fewest bits that choose a chain. C: `IP_VS_LBLC_TAB_BITS`.
 const LEAST_BITS: u32 = 10;
 
-/// So many chains, or fewer, do not push anything else out of the nearest cache.
+/// Bucket arrays of up to this size (32 KiB) stay in the nearest cache, so they may be sparser.
 const CACHED_CHAINS: usize = 4096;
 
-/// The number of bits that choose a chain, in a table that has `bits` of them now and so many entries:
-/// as it is, as long as there are at least 20/9 and at most 64 chains to an entry. A chain is a miss of
-/// the cache, and nobody can predict how long it is; but with 40/9 chains, as many as there are after
-/// the table has grown, an entry takes 64 + 8 * 40/9 < 100 bytes. As long as chains are cheap, there are
-/// at least 16 to an entry.
+/// The bytes of an entry, and of a chain's head.
+pub(crate) const ENTRY_BYTES: (usize, usize) = (64, 8);
+
+/// The number of bits that choose a chain, for a table that has `bits` of them now and `entries`
+/// entries: unchanged as long as there are at least 20/9 and at most 64 chains to an entry. A chain
+/// with more than one entry costs a cache miss more, and a branch that cannot be predicted. An
+/// array that has grown has at most 40/9 chains to an entry, one that has shrunk at most 80/9;
+/// `tests/host` computes what that takes. Up to [`CACHED_CHAINS`], there are at least 16.
 pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
     let bits_for =
         |chains: usize| usize::BITS.wrapping_sub(chains.saturating_sub(1).leading_zeros());

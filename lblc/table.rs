@@ -40,6 +40,8 @@ pub(crate) struct Entry {
     last_use: AtomicUsize,
 }
 
+const _: () = assert!(HashList::<Entry>::BYTES.0 == super::policy::ENTRY_BYTES.0);
+
 impl hash_list::Item for Entry {
     type Hash = Hash;
 

@@ -12,4 +12,6 @@ mod policy;
 #[cfg(test)]
 mod c_oracle;
 #[cfg(test)]
+mod figures;
+#[cfg(test)]
 mod tests;
