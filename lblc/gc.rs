@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The collector: which entries are forgotten at which tick. The timer counts the ticks; what is due
-//! is done in process context, where it can give way to others.
+//! The collector: which entries are removed at which tick. The timer counts the ticks; what is due is done
+//! by the work item, which may be late or take longer than a tick: then it sees only the last of
+//! several.
 //!
 //! C: `ip_vs_lblc_check_expire()` and `ip_vs_lblc_full_check()`.
 
@@ -49,11 +50,12 @@ impl Collector {
     /// Collects what is due since the last tick. Process context, may sleep; one at a time.
     pub(super) fn collect(&self, table: &Table, expiration: Jiffies, counters: &Counters) {
         let tick = self.ticks.load(Ordering::Relaxed);
-        if self.done.swap(tick, Ordering::Relaxed) == tick {
+        let last = self.done.swap(tick, Ordering::Relaxed);
+        if last == tick {
             return;
         }
         table.retry();
-        match Collection::due(tick, table.list().len(), table.max_entries()) {
+        match Collection::due(last, tick, table.list().len(), table.max_entries()) {
             Collection::Full => {
                 table.collect(0, expiration, usize::MAX, counters);
             }

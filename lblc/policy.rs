@@ -195,12 +195,13 @@ pub(crate) enum Collection {
 }
 
 impl Collection {
-    /// The collection due at `tick`, counted from 1, with so many `entries` of at most `max_entries`.
-    /// Above two thirds of those it is partial, as in C, where these are `max_size` and half as much
-    /// again.
-    pub(crate) fn due(tick: u32, entries: usize, max_entries: usize) -> Self {
+    /// The collection due at `tick` if the last one was at tick `last`, both counted from 0, with `entries`
+    /// of at most `max_entries`. It is full if a multiple of 30 has been reached since: the collector may
+    /// have been too busy to see that tick itself. Otherwise, above two thirds of `max_entries` it is
+    /// partial, as in C, where these are `max_size` and half as much again.
+    pub(crate) fn due(last: u32, tick: u32, entries: usize, max_entries: usize) -> Self {
         let max_size = (max_entries / 3).saturating_mul(2);
-        if tick % FULL_COLLECTION == 0 {
+        if tick / FULL_COLLECTION != last / FULL_COLLECTION {
             Self::Full
         } else {
             match entries.saturating_sub(max_size) {

@@ -59,3 +59,22 @@ pub(crate) fn schedule(known: Option<usize>, servers: &[Reading]) -> Option<usiz
     }
     least_connection(servers, overhead)
 }
+
+/// `ip_vs_lblc_check_expire()`: at which of the first `ticks` ticks it calls `ip_vs_lblc_full_check()`, if
+/// the table always has `entries`.
+pub(crate) fn full_collections(ticks: u32, entries: usize) -> Vec<u32> {
+    /// `IP_VS_LBLC_TAB_SIZE` * 16.
+    const MAX_SIZE: usize = 1024 * 16;
+    let mut counter = 1;
+    let mut full = vec![];
+    for tick in 1..=ticks {
+        if counter % 30 == 0 {
+            full.push(tick);
+            counter = 1;
+        } else if entries <= MAX_SIZE {
+            counter += 1;
+        }
+        // Above `max_size` it collects some, and leaves the counter as it is.
+    }
+    full
+}

@@ -119,17 +119,47 @@ fn idle_time_survives_the_wrap_of_jiffies() {
     assert!(!is_expired(10, 12, 0) && is_expired(10, 9, 0) && is_expired(10, 9, -1));
 }
 
+/// The ticks of `ticks` at which a collector that sees only those makes a full collection.
+fn full_collections(ticks: impl Iterator<Item = u32>, entries: usize, max: usize) -> Vec<u32> {
+    let mut last = 0;
+    let due = |tick: &u32| {
+        let last = std::mem::replace(&mut last, *tick);
+        Collection::due(last, *tick, entries, max) == Collection::Full
+    };
+    ticks.filter(due).collect()
+}
+
 #[test]
 fn collections_are_those_of_c_at_cs_size() {
-    let due = |tick, entries| Collection::due(tick, entries, 24 * 1024);
-    let full: Vec<u32> = (1..=90)
-        .filter(|tick| due(*tick, 0) == Collection::Full)
-        .collect();
-    assert_eq!(full, [30, 60, 90]);
-    assert_eq!(due(30, usize::MAX), Collection::Full);
+    let max = 24 * 1024;
+    let due = |tick, entries| Collection::due(tick - 1, tick, entries, max);
+    assert_eq!(full_collections(1..=90, 0, max), [30, 60, 90]);
+    assert_eq!(
+        full_collections(1..=90, 0, max),
+        c_oracle::full_collections(90, 0)
+    );
     assert_eq!(due(1, 16 * 1024), Collection::None);
     assert_eq!(due(1, 16 * 1024 + 3), Collection::Partial(4));
     assert_eq!(due(29, 24 * 1024), Collection::Partial(8 * 1024));
+}
+
+#[test]
+fn a_late_collector_makes_up_for_the_full_collection() {
+    // It took from tick 29 to tick 31, and later from 58 to 93.
+    let busy = |tick: &u32| *tick != 30 && !(59..93).contains(tick);
+    let full = full_collections((1..=121).filter(busy), 0, 24 * 1024);
+    assert_eq!(full, [31, 93, 120]);
+    // One that sees nothing for hours makes one full collection, not one for each half hour.
+    let full = full_collections([1, 301, 302].into_iter(), 0, 24 * 1024);
+    assert_eq!(full, [301]);
+}
+
+#[test]
+fn a_full_table_is_collected_in_full_as_well() {
+    let (max, entries) = (24 * 1024, 20 * 1024);
+    assert_eq!(full_collections(1..=90, entries, max), [30, 60, 90]);
+    let none: [u32; 0] = [];
+    assert_eq!(c_oracle::full_collections(90, entries), none);
 }
 
 #[test]
