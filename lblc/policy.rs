@@ -79,42 +79,51 @@ impl Reading {
     }
 }
 
-/// What becomes of a connection.
+/// Whether a key stays with the server of its entry, or why it leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice<D> {
-    /// It goes where its key went before.
+pub(crate) enum Verdict {
+    /// It stays.
     Keep,
-    /// It goes to this server.
-    Take(D),
-    /// No server can take it.
-    Nobody,
+    /// The server has weight 0.
+    Quiesced,
+    /// The server has reached its upper connection threshold.
+    AtThreshold,
+    /// The server has more connections than its weight, and another one less than half of its own.
+    Overloaded,
 }
 
-/// The server for a key, from what its entry says (`current`: what was read of the entry's server, if
-/// that is still listed) and from the service's servers in list order.
-///
-/// `relief` says whether any of them is half idle: asked only if `current` is overloaded. So no server is
-/// looked at if `current` is good, and each once if there is no relief, or no entry.
-pub(crate) fn choose<D: Copy>(
-    current: Option<Reading>,
-    relief: impl FnOnce() -> bool,
+/// Judges the server of a key's entry. `any_half_idle` says whether any listed server has less than half
+/// of the connections that its weight allows: asked only if everything else does not decide.
+pub(crate) fn judge(server: &Reading, any_half_idle: impl FnOnce() -> bool) -> Verdict {
+    if server.weight <= 0 {
+        Verdict::Quiesced
+    } else if server.overload {
+        Verdict::AtThreshold
+    } else if server.is_over_weight() && any_half_idle() {
+        Verdict::Overloaded
+    } else {
+        Verdict::Keep
+    }
+}
+
+/// The least loaded server that accepts connections, from the servers in list order. Each is read once.
+pub(crate) fn least_loaded<D>(
     listed: impl Iterator<Item = D>,
     read: impl Fn(&D) -> Reading,
-) -> Choice<D> {
-    if let Some(server) = current.filter(Reading::accepts) {
-        if !server.is_over_weight() || !relief() {
-            return Choice::Keep;
-        }
-    }
+) -> Option<D> {
     let mut best: Option<(D, Reading)> = None;
     for dest in listed {
         let server = read(&dest);
         // The first that accepts is the candidate; of equals, the earlier one stays.
-        if server.accepts() && best.is_none_or(|(_, best)| server.is_less_loaded_than(&best)) {
+        if server.accepts()
+            && best
+                .as_ref()
+                .is_none_or(|(_, best)| server.is_less_loaded_than(best))
+        {
             best = Some((dest, server));
         }
     }
-    best.map_or(Choice::Nobody, |(dest, _)| Choice::Take(dest))
+    best.map(|(dest, _)| dest)
 }
 
 /// How long something last used at `last_use` has been idle at `now`; all in jiffies, which wrap.

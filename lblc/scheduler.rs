@@ -5,7 +5,7 @@
 use super::{
     counters::{Counters, Event},
     gc::{self, Collector},
-    policy::{self, Choice, Reading},
+    policy::{self, Reading, Verdict},
     show,
     table::{Entry, Table}, //
 };
@@ -109,25 +109,40 @@ impl Shown for Lblc {
     }
 }
 
-/// What the table knows of a key.
+/// What the table says of a key.
 #[derive(Clone, Copy)]
-enum Known<'g> {
-    Nothing,
-    /// A server, by an entry that must not be used any more.
+enum Lookup<'g> {
+    /// Nothing.
+    Unknown,
+    /// A server, but the entry has been idle for longer than `lblc_expiration`.
     Expired(&'g Server),
     /// A server that is not in the list.
     Removed(&'g Server),
-    /// A server, and what was read of it.
-    Listed(&'g Server, Reading),
+    /// A server that is in the list, and what was read of it, once.
+    Listed(&'g Server, &'g Dest, Reading),
 }
 
-impl<'g> Known<'g> {
+impl<'g> Lookup<'g> {
     fn server(self) -> Option<&'g Server> {
         match self {
-            Self::Nothing => None,
-            Self::Expired(server) | Self::Removed(server) | Self::Listed(server, _) => Some(server),
+            Self::Unknown => None,
+            Self::Expired(server) | Self::Removed(server) | Self::Listed(server, ..) => {
+                Some(server)
+            }
         }
     }
+}
+
+/// What becomes of a connection.
+#[derive(Clone, Copy)]
+enum Decision<'g> {
+    /// It goes where its key went before.
+    Keep(&'g Dest),
+    /// It goes to a server chosen anew, for this reason. The `Server` is missing if memory was too short
+    /// to know it.
+    Choose(Event, &'g Dest, Option<&'g Server>),
+    /// No server accepts it.
+    Refuse,
 }
 
 impl Lblc {
@@ -140,7 +155,8 @@ impl Lblc {
     }
 
     /// Keeps a server that is good but for having many connections, unless another one is half idle. (Not a
-    /// part of `schedule()`, which would save registers for it on every hit.)
+    /// part of `schedule()`, which would save registers for it on every hit; and the server is not an
+    /// argument, as that costs the hit an instruction.)
     #[inline(never)]
     fn keep_or_choose<'g>(
         call: Call<'g, Self>,
@@ -156,7 +172,7 @@ impl Lblc {
         }
     }
 
-    /// Chooses a server when a glance at the entry did not do.
+    /// Chooses a server when a glance at the entry was not enough: look up, decide, record.
     #[cold]
     #[inline(never)]
     fn choose<'g>(
@@ -164,114 +180,104 @@ impl Lblc {
         key: Address,
         entry: Option<&'g Entry>,
     ) -> Option<&'g Dest> {
-        let rcu = call.rcu;
-        let count_all = call.service.flag_1();
-        let known = match entry {
-            None => Known::Nothing,
-            Some(entry) if !entry.touch(|| expiration(call.service)) => {
-                Known::Expired(entry.server(rcu))
-            }
-            Some(entry) => {
-                let server = entry.server(rcu);
-                let listed = server.dest(rcu);
-                entry.refresh(rcu);
-                listed.map_or(Known::Removed(server), |dest| {
-                    Known::Listed(server, read(dest, count_all))
-                })
-            }
+        let found = Self::look_up(call, entry);
+        let decision = Self::decide(call, found);
+        Self::record(call, key, found, decision)
+    }
+
+    /// What `entry` says; notes that it was asked for.
+    fn look_up<'g>(call: Call<'g, Self>, entry: Option<&'g Entry>) -> Lookup<'g> {
+        let Some(entry) = entry else {
+            return Lookup::Unknown;
         };
-        let current = match known {
-            Known::Listed(_, reading) => Some(reading),
-            _ => None,
-        };
-        let (chosen, server) = match call.servers().listed(rcu) {
-            Some(slots) => {
-                let relief = || match count_all {
-                    false => call.servers().any_half_idle(rcu),
-                    true => slots
-                        .iter()
-                        .any(|slot| read(slot.dest(rcu), true).is_half_idle()),
-                };
-                let choice = policy::choose(current, relief, slots.iter(), |slot| {
-                    read(slot.dest(rcu), count_all)
-                });
-                match choice {
-                    Choice::Take(slot) => (Choice::Take(slot.dest(rcu)), Some(slot.server())),
-                    Choice::Keep => (Choice::Keep, None),
-                    Choice::Nobody => (Choice::Nobody, None),
+        let server = entry.server(call.rcu);
+        if !entry.touch(|| expiration(call.service)) {
+            return Lookup::Expired(server);
+        }
+        entry.refresh(call.rcu);
+        match server.dest(call.rcu) {
+            None => Lookup::Removed(server),
+            Some(dest) => Lookup::Listed(server, dest, read(dest, call.service.flag_1())),
+        }
+    }
+
+    /// The decision. C: `ip_vs_lblc_schedule()`.
+    fn decide<'g>(call: Call<'g, Self>, found: Lookup<'g>) -> Decision<'g> {
+        let (current, reason) = match found {
+            Lookup::Unknown => (None, Event::Unknown),
+            Lookup::Expired(_) => (None, Event::Expired),
+            Lookup::Removed(_) => (None, Event::Unavailable),
+            Lookup::Listed(_, dest, reading) => {
+                match policy::judge(&reading, || Self::any_half_idle(call)) {
+                    Verdict::Keep => return Decision::Keep(dest),
+                    Verdict::Quiesced => (Some(dest), Event::Weight0),
+                    Verdict::AtThreshold => (Some(dest), Event::Threshold),
+                    Verdict::Overloaded => (Some(dest), Event::Overloaded),
                 }
             }
-            None => Self::choose_from_list(call, current),
         };
-        Self::answer(call, key, known, chosen, server)
+        match Self::least_loaded(call) {
+            None => Decision::Refuse,
+            // Overloaded, but still the least loaded.
+            Some((best, _)) if current.is_some_and(|dest| core::ptr::eq(dest, best)) => {
+                Decision::Keep(best)
+            }
+            Some((best, server)) => Decision::Choose(reason, best, server),
+        }
     }
 
-    /// The choice from the core's own list, when memory was too short for the array of servers.
-    #[cold]
-    fn choose_from_list<'g>(
-        call: Call<'g, Self>,
-        current: Option<Reading>,
-    ) -> (Choice<&'g Dest>, Option<&'g Server>) {
-        let count_all = call.service.flag_1();
-        let choice = policy::choose(
-            current,
-            || {
-                call.service
-                    .dests(call.rcu)
-                    .any(|dest| read(dest, count_all).is_half_idle())
-            },
-            call.service.dests(call.rcu),
-            |dest| read(dest, count_all),
-        );
-        let server = match choice {
-            Choice::Take(dest) => call.servers().find(dest, call.rcu),
-            _ => None,
-        };
-        (choice, server)
+    /// Whether any listed server has less than half of the connections that its weight allows.
+    fn any_half_idle(call: Call<'_, Self>) -> bool {
+        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.flag_1());
+        let is_half_idle = |dest: &Dest| read(dest, count_all).is_half_idle();
+        match servers.listed(rcu) {
+            Some(_) if !count_all => servers.any_half_idle(rcu),
+            Some(slots) => slots.iter().any(|slot| is_half_idle(slot.dest(rcu))),
+            None => call.service.dests(rcu).any(is_half_idle),
+        }
     }
 
-    /// Counts how it came to a choice, and remembers the server that was chosen.
-    fn answer<'g>(
+    /// The least loaded server: of the array, or of the core's list if memory was too short for that.
+    fn least_loaded<'g>(call: Call<'g, Self>) -> Option<(&'g Dest, Option<&'g Server>)> {
+        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.flag_1());
+        if let Some(slots) = servers.listed(rcu) {
+            let listed = slots.iter().map(|slot| (slot.dest(rcu), slot));
+            let best = policy::least_loaded(listed, |(dest, _)| read(dest, count_all));
+            best.map(|(dest, slot)| (dest, Some(slot.server())))
+        } else {
+            let listed = call.service.dests(rcu);
+            let best = policy::least_loaded(listed, |dest| read(dest, count_all));
+            best.map(|dest| (dest, servers.find(dest, rcu)))
+        }
+    }
+
+    /// Counts and remembers the decision. Returns its server.
+    fn record<'g>(
         call: Call<'g, Self>,
         key: Address,
-        known: Known<'g>,
-        choice: Choice<&'g Dest>,
-        server: Option<&'g Server>,
+        found: Lookup<'g>,
+        decision: Decision<'g>,
     ) -> Option<&'g Dest> {
-        let (event, dest) = match (choice, known) {
-            (Choice::Nobody, _) => (Event::None, None),
-            (Choice::Keep, Known::Listed(old, _)) => (Event::Hit, old.dest(call.rcu)),
-            (Choice::Keep, _) => (Event::None, None),
-            (Choice::Take(dest), Known::Listed(old, _)) if old.is_for(dest) => {
-                (Event::Hit, Some(dest))
-            }
-            (Choice::Take(dest), Known::Nothing) => (Event::Unknown, Some(dest)),
-            (Choice::Take(dest), Known::Expired(_)) => (Event::Expired, Some(dest)),
-            (Choice::Take(dest), Known::Removed(_)) => (Event::Unavailable, Some(dest)),
-            (Choice::Take(dest), Known::Listed(_, reading)) => {
-                let event = match reading {
-                    Reading { weight: ..=0, .. } => Event::Weight0,
-                    Reading { overload: true, .. } => Event::Threshold,
-                    _ => Event::Overloaded,
-                };
-                (event, Some(dest))
-            }
-        };
         let Self {
             table, counters, ..
         } = call.state();
+        let (event, dest) = match decision {
+            Decision::Keep(dest) => (Event::Hit, Some(dest)),
+            Decision::Choose(reason, dest, _) => (reason, Some(dest)),
+            Decision::Refuse => (Event::None, None),
+        };
         counters.count(event);
         if event != Event::Hit {
-            trace::miss(call.service, key, known.server(), dest, event.name());
+            trace::miss(call.service, key, found.server(), dest, event.name());
         }
-        match (event, server) {
-            (Event::Hit, _) => {}
-            (Event::None, _) => call.service.error(c"no destination available", call.rcu),
-            (_, Some(server)) => {
-                let known = known.server().is_some();
+        match decision {
+            Decision::Keep(_) => {}
+            Decision::Refuse => call.service.error(c"no destination available", call.rcu),
+            Decision::Choose(_, _, None) => counters.count(Event::Failure),
+            Decision::Choose(_, _, Some(server)) => {
+                let known = found.server().is_some();
                 table.remember(call, key, server, known, counters);
             }
-            (_, None) => counters.count(Event::Failure),
         }
         dest
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What C's `ip_vs_lblc.c` does, in its own two walks and three conditions, as the measure of
-//! `policy::choose()`. Where C's `int` would overflow, a wider one shows what it means.
+//! `policy::judge()` and `policy::least_loaded()`. Where C's `int` would overflow, a wider one shows what it means.
 
 use super::policy::Reading;
 

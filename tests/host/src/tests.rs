@@ -3,7 +3,10 @@
 use super::{
     c_oracle,
     hash::Hash,
-    policy::{choose, idle_time, is_expired, table_bits, Choice, Collection, Evictee, Reading},
+    policy::{
+        idle_time, is_expired, judge, least_loaded, table_bits, Collection, Evictee, Reading,
+        Verdict,
+    },
 };
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -12,16 +15,13 @@ fn server(weight: i32, active: i32) -> Reading {
     Reading::new(weight, (active, active), true, false, false)
 }
 
-/// `choose()` over a slice, by index.
+/// `judge()` and `least_loaded()` over a slice, by index.
 fn ours(known: Option<usize>, servers: &[Reading]) -> Option<usize> {
-    let relief = || servers.iter().any(Reading::is_half_idle);
-    match choose(known.map(|i| servers[i]), relief, 0..servers.len(), |i| {
-        servers[*i]
-    }) {
-        Choice::Keep => known,
-        Choice::Take(i) => Some(i),
-        Choice::Nobody => None,
+    let any_half_idle = || servers.iter().any(Reading::is_half_idle);
+    if known.is_some_and(|i| judge(&servers[i], any_half_idle) == Verdict::Keep) {
+        return known;
     }
+    least_loaded(0..servers.len(), |i| servers[*i])
 }
 
 #[test]
@@ -67,32 +67,41 @@ fn nobody() {
 
 #[test]
 fn a_good_server_needs_no_walk() {
-    let list = std::iter::from_fn(|| -> Option<usize> { panic!("walked") });
-    let choice = choose(
-        Some(server(10, 3)),
-        || panic!("asked"),
-        list,
-        |_| panic!("read"),
-    );
-    assert_eq!(choice, Choice::Keep);
+    let verdict = judge(&server(10, 3), || panic!("asked"));
+    assert_eq!(verdict, Verdict::Keep);
+}
+
+#[test]
+fn a_server_is_left_for_the_first_reason_that_holds() {
+    let at = |weight, active, overload| Reading::new(weight, (active, 0), true, overload, false);
+    let asked = || panic!("asked");
+    assert_eq!(judge(&at(0, 5, true), asked), Verdict::Quiesced);
+    assert_eq!(judge(&at(1, 5, true), asked), Verdict::AtThreshold);
+    assert_eq!(judge(&at(1, 5, false), || true), Verdict::Overloaded);
+    assert_eq!(judge(&at(1, 5, false), || false), Verdict::Keep);
 }
 
 #[test]
 fn without_relief_or_entry_there_is_one_walk() {
-    let list = std::iter::from_fn(|| -> Option<usize> { panic!("walked") });
-    let choice = choose(Some(server(1, 5)), || false, list, |_| panic!("read"));
-    assert_eq!(choice, Choice::Keep);
+    let asked = Cell::new(0);
+    let any_half_idle = || {
+        asked.set(asked.get() + 1);
+        false
+    };
+    assert_eq!(judge(&server(1, 5), any_half_idle), Verdict::Keep);
+    assert_eq!(
+        asked.get(),
+        1,
+        "one walk for relief, and none for another server"
+    );
 
     let reads = [const { Cell::new(0) }; 3];
     let read = |i: &usize| {
         reads[*i].set(reads[*i].get() + 1);
         server(1, 5)
     };
-    assert_eq!(
-        choose(None, || panic!("asked"), 0..3, read),
-        Choice::Take(0)
-    );
-    assert!(reads.iter().all(|reads| reads.get() == 1));
+    assert_eq!(least_loaded(0..3, read), Some(0));
+    assert_eq!(reads.map(|reads| reads.get()), [1; 3]);
 }
 
 #[test]
