@@ -270,14 +270,14 @@ impl Lblc {
         if event != Event::Hit {
             trace::miss(call.service, key, found.server(), dest, event.name());
         }
-        match decision {
-            Decision::Keep(_) => {}
-            Decision::Refuse => call.service.error(c"no destination available", call.rcu),
-            Decision::Choose(_, _, None) => counters.count(Event::Failure),
-            Decision::Choose(_, _, Some(server)) => {
-                let known = found.server().is_some();
-                table.remember(call, key, server, known, counters);
+        match (decision, found) {
+            (Decision::Keep(_), _) => {}
+            (Decision::Refuse, _) => call.service.error(c"no destination available", call.rcu),
+            (Decision::Choose(_, _, None), _) => counters.count(Event::Failure),
+            (Decision::Choose(_, _, Some(server)), Lookup::Unknown) => {
+                table.insert(call, key, server, counters);
             }
+            (Decision::Choose(_, _, Some(server)), _) => table.turn(call, key, server, counters),
         }
         dest
     }

@@ -79,6 +79,15 @@ impl Entry {
         self.server.glance(rcu)
     }
 
+    /// Turns it to `server`, as another one was chosen, or it had expired. Under the lock of its chain.
+    fn turn(&self, server: &Server, counters: &Counters, rcu: ReadSide<'_>) {
+        if !core::ptr::eq(self.server(rcu), server) {
+            self.server.set(server);
+            counters.count(Event::Replace);
+        }
+        self.last_use.store(timer::now(), Ordering::Relaxed);
+    }
+
     /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.
     #[inline(always)]
     pub(super) fn touch(&self, expiration: impl FnOnce() -> i32) -> bool {
@@ -148,36 +157,50 @@ impl Table {
         self.list.find(of, |entry| entry.key.0 as u32 == word, rcu)
     }
 
-    /// Remembers that `key` went to `server`: its entry is turned there if it was `known`, or else made
-    /// if there is memory for it.
-    pub(super) fn remember(
+    /// Turns the entry of `key` to `server`. Needs no memory. If the entry was removed meanwhile, the next
+    /// connection makes another one.
+    pub(super) fn turn(
         &self,
         call: Call<'_, impl Scheduler>,
         key: Address,
         server: &Server,
-        known: bool,
         counters: &Counters,
     ) {
-        let (now, rcu) = (timer::now(), call.rcu);
+        let rcu = call.rcu;
+        let writer = self.list.lock(|hash| hash.of(key.words()), rcu);
+        if let Some(entry) = writer.walk(rcu).find(|entry| entry.key == key) {
+            entry.turn(server, counters, rcu);
+        }
+    }
+
+    /// Makes an entry that says that `key` went to `server`, if there is memory for it. If there is none,
+    /// the next connection tries again.
+    pub(super) fn insert(
+        &self,
+        call: Call<'_, impl Scheduler>,
+        key: Address,
+        server: &Server,
+        counters: &Counters,
+    ) {
+        let rcu = call.rcu;
         let admission = self.netns.state().admission(self.list.len());
         if self.list.in_limbo() > LIMBO.max(self.max_entries()) || admission == Admission::Denied {
-            // What was removed is not freed as fast as that. The next connection asks again.
+            // Entries are removed faster than they are freed.
             counters.count(Event::Failure);
             return call.work().queue();
         }
-        let new = (!known).then(|| {
-            let entry = Entry {
-                key,
-                server: Cell::new(server),
-                last_use: AtomicUsize::new(now),
-            };
-            EntryBox::new(hash_list::Entry::new(entry), GFP_ATOMIC)
-        });
-        // Room is made before it is taken: or the work item, which trims, might make it as well.
-        let full = matches!(new, Some(Ok(_)))
-            && (self.list.len() >= self.max_entries() || admission != Admission::Granted);
+        let entry = Entry {
+            key,
+            server: Cell::new(server),
+            last_use: AtomicUsize::new(timer::now()),
+        };
+        let Ok(new) = EntryBox::new(hash_list::Entry::new(entry), GFP_ATOMIC) else {
+            return counters.count(Event::Failure);
+        };
+        // Evict before inserting: the work item, which trims, might evict as well otherwise.
+        let full = self.list.len() >= self.max_entries() || admission != Admission::Granted;
         let evicted = full && self.evict(call.service, counters, rcu);
-        if full && admission != Admission::Granted && !evicted {
+        if admission != Admission::Granted && !evicted {
             // The table is empty, and others have taken all that the namespace may have.
             counters.count(Event::Failure);
             return call.work().queue();
@@ -189,23 +212,11 @@ impl Table {
                 .walk(rcu)
                 .inspect(|_| length = length.wrapping_add(1));
             if let Some(entry) = chain.find(|entry| entry.key == key) {
-                // Another CPU may have been faster with the same answer.
-                if !core::ptr::eq(entry.server(rcu), server) {
-                    entry.server.set(server);
-                    counters.count(Event::Replace);
-                }
-                entry.last_use.store(now, Ordering::Relaxed);
-                return;
+                // Another CPU has made it meanwhile, perhaps with the same answer.
+                return entry.turn(server, counters, rcu);
             }
-            match new {
-                Some(Ok(new)) => {
-                    writer.insert(new);
-                    self.netns.state().charge_entry();
-                }
-                // The connection goes on; the next one asks again.
-                Some(Err(_)) => return counters.count(Event::Failure),
-                None => return,
-            }
+            writer.insert(new);
+            self.netns.state().charge_entry();
         }
         counters.count(Event::Insert);
         if length > LONG_CHAIN {

@@ -8,9 +8,10 @@ import os
 import time
 
 from harness import main, run
-from pair import Difference, Pair
+from pair import COMMANDS, STATS, Difference, Pair
 
 SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
+LIMIT = "net.ipv4.vs.lblc_rs_max_entries"
 CALLS = int(os.environ.get("DECISIONS", 1_000_000))
 
 
@@ -72,6 +73,25 @@ def what_is_meant_to_differ_differs_as_said():
         Services.clear()
 
 
+def an_entry_is_turned_when_too_many_wait_to_be_freed():
+    run(f"modprobe ip_vs && modprobe ip_vs_lblc_rs && sysctl -qw {LIMIT}=64")
+    try:
+        run("modprobe lblc_direct")
+        Pair.ipvs("-A -f 2 -s lblc_rs", *(f"-a -f 2 -r 10.1.0.{n}:0 -g -w 1000" for n in (1, 2)))
+        Pair.command("flood 6000")
+        with open(STATS) as file:
+            word = next(line for line in file if line.startswith("FWM 2 ")).split()
+        stats = dict(zip(word[2::2], map(int, word[3::2])))
+        assert stats["evictions"] > 4096 and stats["failures"] > 0, stats
+        with open(COMMANDS) as file:
+            word = file.readline().split()
+        stayed = int(word[word.index("stayed") + 1])
+        assert (stayed, stats["replaces"]) == (64, 64), (stayed, stats)
+    finally:
+        run(f"sysctl -qw {LIMIT}={1 << 18}")
+
+
 main([another_scheduler_is_told_apart, c_in_our_place_lacks_each_improvement,
       every_answer_is_that_of_c, every_ipv6_answer_is_that_of_c,
-      what_is_meant_to_differ_differs_as_said], Services())
+      what_is_meant_to_differ_differs_as_said,
+      an_entry_is_turned_when_too_many_wait_to_be_freed], Services())

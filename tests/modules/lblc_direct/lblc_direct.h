@@ -46,6 +46,7 @@ struct trace {
 	u32 order[SERVERS], listed;			/* their numbers in the list's order */
 	struct memory memory[SIDES][KEYS + CLIENTS];
 	u64 calls, none, moves, differences, parted, row[ROWS];
+	u64 stayed;		/* of `flood` */
 	char objection[1024];
 };
 
@@ -55,5 +56,8 @@ void learn(struct trace *trace, enum side side, unsigned long rows, const struct
 
 /* trace.c */
 int trace_run(struct trace *trace, u32 calls);
+
+/* flood.c */
+int flood(struct ip_vs_service *svc, u32 keys);
 
 #endif

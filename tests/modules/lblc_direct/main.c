@@ -7,6 +7,7 @@
  *   begin SEED STIMULI     a new trace; both tables are empty
  *   empty                  both tables are empty again
  *   run CALLS              so many calls of each side
+ *   flood KEYS             calls of our side alone, see flood.c
  *
  * STIMULI is a mask of the rows in enum row that the trace makes use of. The services are those for the
  * firewall marks 1 (C) and 2 (ours) in the network namespace of who gives commands, who changes no service
@@ -38,6 +39,20 @@ static int run(u32 calls)
 	return trace_run(trace, calls);
 }
 
+static int run_flood(u32 keys)
+{
+	struct ip_vs_service *svc = lblc_find_service(1 + OURS);
+	int stayed;
+
+	if (!svc || !rcu_access_pointer(svc->scheduler))
+		return -ENOENT;
+	stayed = flood(svc, keys);
+	if (stayed < 0)
+		return stayed;
+	trace->stayed = stayed;
+	return 0;
+}
+
 static int command(const char *line)
 {
 	unsigned long stimuli;
@@ -56,6 +71,8 @@ static int command(const char *line)
 	}
 	if (sscanf(line, "run %u", &number) == 1)
 		return run(number);
+	if (sscanf(line, "flood %u", &number) == 1)
+		return run_flood(number);
 	return -EOPNOTSUPP;
 }
 
@@ -82,7 +99,7 @@ static int direct_show(struct seq_file *out, void *unused)
 		   trace->none, trace->moves, trace->differences, trace->parted);
 	for (row = 0; row < ROWS; row++)
 		seq_printf(out, " %s %llu", rows[row], trace->row[row]);
-	seq_printf(out, "\n%s", trace->objection);
+	seq_printf(out, " stayed %llu\n%s", trace->stayed, trace->objection);
 	mutex_unlock(&lock);
 	return 0;
 }
