@@ -17,7 +17,8 @@ use kernel::types::Opaque;
 #[repr(transparent)]
 pub(crate) struct Dest(Opaque<bindings::ip_vs_dest>);
 
-// SAFETY: Every method reads with atomic or volatile loads, or uses the reference count.
+// SAFETY: Every method reads with atomic or volatile loads what others may write meanwhile, and
+// takes a copy of it.
 unsafe impl Sync for Dest {}
 // SAFETY: A server belongs to no thread.
 unsafe impl Send for Dest {}
@@ -63,7 +64,7 @@ impl Dest {
         // SAFETY: `&self` keeps the server alive.
         return unsafe { Self::atomic(&raw mut (*self.as_ptr()).totalconns) };
         #[cfg(not(ip_vs_dest_totalconns))]
-        // SAFETY: As above.
+        // SAFETY: `&self` keeps the server alive.
         return unsafe { Self::atomic(&raw mut (*self.as_ptr()).inactconns) };
     }
 
@@ -73,19 +74,23 @@ impl Dest {
         self.flags() & bindings::IP_VS_DEST_F_OVERLOAD != 0
     }
 
-    /// Whether an upper connection threshold is set: without one, the core never flags the server as
-    /// overloaded.
+    /// Whether an upper connection threshold is set: without one, the core never flags the server
+    /// as overloaded.
     pub(crate) fn is_limited(&self) -> bool {
-        // SAFETY: `&self` keeps the server alive; the read is volatile, as an edit may write it.
+        // SAFETY: `&self` keeps the server alive. `__ip_vs_update_dest()` may write the field
+        // meanwhile, with `WRITE_ONCE()`, so the read is volatile.
         unsafe { (&raw const (*self.as_ptr()).u_threshold).read_volatile() != 0 }
     }
 
     /// Address and port.
     pub(crate) fn endpoint(&self) -> Endpoint {
         let dest = self.as_ptr();
-        // SAFETY: `&self` keeps the server alive; these are set when it is made and never change.
+        // SAFETY: `&self` keeps the server alive. `ip_vs_new_dest()` sets `addr` and `port` before
+        // the server is listed, and nothing writes them afterwards. `__ip_vs_update_dest()` writes
+        // `af` again on every edit, the same value, perhaps meanwhile: so that read is volatile.
         unsafe {
-            let ipv6 = u32::from((*dest).af) == bindings::AF_INET6;
+            let af = (&raw const (*dest).af).read_volatile();
+            let ipv6 = u32::from(af) == bindings::AF_INET6;
             let address = header::read_address(&raw const (*dest).addr, ipv6);
             Endpoint {
                 address,
@@ -97,7 +102,8 @@ impl Dest {
 
     #[inline(always)]
     fn flags(&self) -> u32 {
-        // SAFETY: `&self` keeps the server alive; the read is volatile, as C's is.
+        // SAFETY: `&self` keeps the server alive. `__ip_vs_dest_update_overload()` may write the
+        // field meanwhile, so the read is volatile.
         unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() }
     }
 
@@ -108,7 +114,8 @@ impl Dest {
     /// `counter` must be a live `atomic_t`.
     #[inline(always)]
     unsafe fn atomic(counter: *mut bindings::atomic_t) -> i32 {
-        // SAFETY: The caller promises a live counter, which all access atomically.
+        // SAFETY: The caller promises a live `atomic_t`, whose `counter` C only accesses
+        // atomically.
         unsafe { AtomicI32::from_ptr(&raw mut (*counter).counter) }.load(Ordering::Relaxed)
     }
 }
@@ -125,15 +132,15 @@ pub(crate) struct DestRef(NonNull<Dest>);
 
 // SAFETY: The reference count is atomic, and a server belongs to no thread.
 unsafe impl Send for DestRef {}
-// SAFETY: As above; `Dest` is `Sync`.
+// SAFETY: `&DestRef` only gives `&Dest`, which is `Sync`.
 unsafe impl Sync for DestRef {}
 
 impl From<&Dest> for DestRef {
     /// Takes a reference. Any context. C: `ip_vs_dest_hold()`.
     fn from(dest: &Dest) -> Self {
-        // SAFETY: `dest` was found in an RCU read-side section or through another reference. The core
-        // gives its own reference up a grace period after it unlinked the server, so the count is
-        // not zero here.
+        // SAFETY: `dest` is listed, and the caller holds the service mutex under which the core
+        // unlinks it, or else is in a read-side section in which it was listed. The core drops its
+        // own reference only a grace period after it unlinked the server, so the count is non-zero.
         unsafe { bindings::lblc_rs_dest_hold(dest.as_ptr()) };
         Self(NonNull::from(dest))
     }
@@ -152,7 +159,7 @@ impl core::ops::Deref for DestRef {
 impl Drop for DestRef {
     /// Puts the reference and frees the server if it was the last. Any context but hard interrupt.
     fn drop(&mut self) {
-        // SAFETY: By the type invariants we hold a reference, and give it up here.
+        // SAFETY: By the type invariants `self` has a reference, which nothing uses after this.
         unsafe { bindings::lblc_rs_dest_put_and_free(self.0.as_ref().as_ptr()) };
     }
 }

@@ -34,14 +34,16 @@ impl Service {
 
     /// Whether the service is for IPv6.
     pub(crate) fn is_ipv6(&self) -> bool {
-        // SAFETY: `&self` keeps the service alive; this is set when it is made and never changes.
+        // SAFETY: `&self` keeps the service alive. `ip_vs_add_service()` sets `af` before it binds
+        // the scheduler, and nothing writes it afterwards.
         u32::from(unsafe { (*self.as_ptr()).af }) == bindings::AF_INET6
     }
 
     /// Firewall mark, or protocol, address and port.
     pub(crate) fn name(&self) -> Named {
         let service = self.as_ptr();
-        // SAFETY: As in `is_ipv6()`.
+        // SAFETY: `&self` keeps the service alive. `ip_vs_add_service()` sets `fwmark`, `protocol`,
+        // `addr` and `port` before it binds the scheduler, and nothing writes them afterwards.
         unsafe {
             if (*service).fwmark != 0 {
                 return Named::Mark((*service).fwmark, self.is_ipv6());
@@ -70,7 +72,8 @@ impl Service {
 
     /// The number of listed real servers. Process context, under the service mutex.
     pub(crate) fn num_dests(&self) -> usize {
-        // SAFETY: `&self` keeps the service alive.
+        // SAFETY: `&self` keeps the service alive. The field is written under the service mutex,
+        // which the caller holds.
         unsafe { (*self.as_ptr()).num_dests as usize }
     }
 
@@ -87,11 +90,12 @@ impl Service {
         }
     }
 
-    /// Whether the administrator set the scheduler's first flag (`ipvsadm -b flag-1`). Any context; a
-    /// plain load. C: `IP_VS_SVC_F_SCHED1`.
+    /// Whether the administrator set the scheduler's first flag (`ipvsadm -b flag-1`). Any context;
+    /// a plain load. C: `IP_VS_SVC_F_SCHED1`.
     #[inline(always)]
     pub(crate) fn flag_1(&self) -> bool {
-        // SAFETY: `&self` keeps the service alive; the read is volatile, as an edit may write it.
+        // SAFETY: `&self` keeps the service alive. `ip_vs_edit_service()` may write the field
+        // meanwhile, so the read is volatile.
         let flags = unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() };
         flags & bindings::IP_VS_SVC_F_SCHED1 != 0
     }
@@ -99,8 +103,8 @@ impl Service {
     /// Logs `message` with the service's name, rate limited. C: `ip_vs_scheduler_err()`.
     #[cold]
     pub(crate) fn error(&self, message: &'static CStr, _rcu: ReadSide<'_>) {
-        // SAFETY: The service is alive, and the caller in a read-side section, in which C looks at
-        // `svc->scheduler`.
+        // SAFETY: `&self` keeps the service alive, and the caller is in a read-side section, as C
+        // needs to look at `svc->scheduler`.
         unsafe { bindings::ip_vs_scheduler_err(self.as_ptr(), message.as_char_ptr()) };
     }
 }
@@ -109,12 +113,13 @@ impl Service {
 ///
 /// # Invariants
 ///
-/// `head` is a service's `destinations`, and `at` is it, or the `n_list` of a server that was listed
-/// within the read-side critical section `'g`.
+/// `head` is a service's `destinations`, and `at` is it, or the `n_list` of a server that was
+/// listed within the read-side critical section `'g`.
 ///
-/// As every scheduler of C does, we trust the core with one case: a server that is removed and comes
-/// back from the trash is linked again without a grace period. To the same list that does no harm; if
-/// its whole service was replaced by an equal one under our feet, the walk would go on in the new list.
+/// As in C's schedulers, one case is left to the core: a server that is removed and comes back from
+/// the trash is linked again without a grace period. In the same list that does no harm; if the
+/// service was deleted and created again during the walk, the iterator would continue in the new
+/// service's list and would not meet its old head again.
 #[derive(Clone)]
 pub(crate) struct Dests<'g> {
     head: *mut bindings::list_head,
@@ -127,15 +132,17 @@ impl<'g> Iterator for Dests<'g> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<&'g Dest> {
-        // SAFETY: By the type invariants `at` is alive; `list_del_rcu()` leaves `next` as it was.
-        // The pointer is written by others, with release; acquire pairs with that.
+        // SAFETY: By the type invariants `at` points to a live list head, whose `next`
+        // `list_del_rcu()` leaves as it was. `list_add_rcu()` writes it with release, with which
+        // the acquire pairs.
         let next = unsafe { AtomicPtr::from_ptr(&raw mut (*self.at).next) }.load(Ordering::Acquire);
         if next == self.head {
             return None;
         }
         // INVARIANT: `next` is not the head, so it is in a server that was listed.
         self.at = next;
-        // SAFETY: As just said; the core frees a server that was listed a grace period later.
+        // SAFETY: `next` is the `n_list` of a server that was listed within this read-side section,
+        // and the core frees a server no earlier than a grace period after it was unlinked.
         Some(unsafe {
             Dest::from_raw(
                 next.byte_sub(offset_of!(bindings::ip_vs_dest, n_list))
