@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The collector: which entries are removed at which tick. The timer counts the ticks; what is due is done
-//! by the work item, which may be late or take longer than a tick: then it sees only the last of
-//! several.
+//! The collector: which entries are removed at which tick. The timer counts the ticks; what is due
+//! is done by the work item, which may be late or take longer than a tick: then it sees only the
+//! last of several.
 //!
 //! C: `ip_vs_lblc_check_expire()` and `ip_vs_lblc_full_check()`.
 

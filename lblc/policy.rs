@@ -92,8 +92,8 @@ pub(crate) enum Verdict {
     Overloaded,
 }
 
-/// Judges the server of a key's entry. `any_half_idle` says whether any listed server has less than half
-/// of the connections that its weight allows: asked only if everything else does not decide.
+/// Judges the server of a key's entry. `any_half_idle` says whether any listed server has less than
+/// half of the connections that its weight allows: asked only if everything else does not decide.
 pub(crate) fn judge(server: &Reading, any_half_idle: impl FnOnce() -> bool) -> Verdict {
     if server.weight <= 0 {
         Verdict::Quiesced
@@ -106,7 +106,8 @@ pub(crate) fn judge(server: &Reading, any_half_idle: impl FnOnce() -> bool) -> V
     }
 }
 
-/// The least loaded server that accepts connections, from the servers in list order. Each is read once.
+/// The least loaded server that accepts connections, from the servers in list order. Each is read
+/// once.
 pub(crate) fn least_loaded<D>(
     listed: impl Iterator<Item = D>,
     read: impl Fn(&D) -> Reading,
@@ -133,8 +134,8 @@ pub(crate) fn idle_time(now: usize, last_use: usize) -> usize {
     (now.wrapping_sub(last_use) as isize).max(0) as usize
 }
 
-/// Whether what was last used at `last_use` must not be used at `now`, as it was idle for longer than
-/// `expiration`, in jiffies, which is negative if nothing shall be used again.
+/// Whether what was last used at `last_use` must not be used at `now`, as it was idle for longer
+/// than `expiration`, in jiffies, which is negative if nothing shall be used again.
 #[inline(always)]
 pub(crate) fn is_expired(now: usize, last_use: usize, expiration: i32) -> bool {
     now.wrapping_sub(last_use) as isize > expiration as isize
@@ -204,10 +205,10 @@ pub(crate) enum Collection {
 }
 
 impl Collection {
-    /// The collection due at `tick` if the last one was at tick `last`, both counted from 0, with `entries`
-    /// of at most `max_entries`. It is full if a multiple of 30 has been reached since: the collector may
-    /// have been too busy to see that tick itself. Otherwise, above two thirds of `max_entries` it is
-    /// partial, as in C, where these are `max_size` and half as much again.
+    /// The collection due at `tick` if the last one was at tick `last`, both counted from 0, with
+    /// `entries` of at most `max_entries`. It is full if a multiple of 30 has been reached since:
+    /// the collector may have been too busy to see that tick itself. Otherwise, above two thirds of
+    /// `max_entries` it is partial, as in C, where these are `max_size` and half as much again.
     pub(crate) fn due(last: u32, tick: u32, entries: usize, max_entries: usize) -> Self {
         let max_size = (max_entries / 3).saturating_mul(2);
         if tick / FULL_COLLECTION != last / FULL_COLLECTION {

@@ -2,8 +2,8 @@
 
 //! The table of a service: to which server each destination address went last.
 //!
-//! Readers take no lock. An entry of a server that was removed stays: it is good again as soon as the
-//! server is back. When the table is full, the least recently used of a few entries makes room.
+//! Readers take no lock. An entry of a server that was removed stays: it is good again as soon as
+//! the server is back. When the table is full, the least recently used of a few entries makes room.
 
 use super::{
     counters::{Counters, Event},
@@ -79,7 +79,8 @@ impl Entry {
         self.server.glance(rcu)
     }
 
-    /// Turns it to `server`, as another one was chosen, or it had expired. Under the lock of its chain.
+    /// Turns it to `server`, as another one was chosen, or it had expired. Under the lock of its
+    /// chain.
     fn turn(&self, server: &Server, counters: &Counters, rcu: ReadSide<'_>) {
         if !core::ptr::eq(self.server(rcu), server) {
             self.server.set(server);
@@ -103,7 +104,8 @@ impl Entry {
     }
 }
 
-/// The table. Its methods may be called in any context but hard interrupt unless they say otherwise.
+/// The table. Its methods may be called in any context but hard interrupt unless they say
+/// otherwise.
 pub(crate) struct Table {
     list: HashList<Entry>,
     netns: Arc<Netns<Lblc>>,
@@ -157,8 +159,8 @@ impl Table {
         self.list.find(of, |entry| entry.key.0 as u32 == word, rcu)
     }
 
-    /// Turns the entry of `key` to `server`. Needs no memory. If the entry was removed meanwhile, the next
-    /// connection makes another one.
+    /// Turns the entry of `key` to `server`. Needs no memory. If the entry was removed meanwhile,
+    /// the next connection makes another one.
     pub(super) fn turn(
         &self,
         call: Call<'_, impl Scheduler>,
@@ -173,8 +175,8 @@ impl Table {
         }
     }
 
-    /// Makes an entry that says that `key` went to `server`, if there is memory for it. If there is none,
-    /// the next connection tries again.
+    /// Makes an entry that says that `key` went to `server`, if there is memory for it. If there is
+    /// none, the next connection tries again.
     pub(super) fn insert(
         &self,
         call: Call<'_, impl Scheduler>,
@@ -229,8 +231,8 @@ impl Table {
         }
     }
 
-    /// Lets one of a few entries make room: one whose server was removed, or else the one that was idle
-    /// for the longest time. Returns whether there was one.
+    /// Lets one of a few entries make room: one whose server was removed, or else the one that was
+    /// idle for the longest time. Returns whether there was one.
     fn evict(&self, service: &Service, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = timer::now();
         let rank = |entry: &&Entry| Evictee {
@@ -238,7 +240,8 @@ impl Table {
             idle: entry.idle(now),
         };
         let chains = self.list.shuffled(random::number(), rcu);
-        // One of a chain, whichever that is: those that share it may all be of one kind, with the newest first.
+        // One of a chain, whichever that is: those that share it may all be of one kind, with the
+        // newest first.
         let any = chains
             .take(Evictee::CHAINS)
             .filter_map(|chain| chain.max_by_key(rank));
@@ -258,8 +261,9 @@ impl Table {
         still(entry) && writer.remove(entry)
     }
 
-    /// Forgets entries that have been idle for `limit`, from hash `start` on, until `goal` of them are
-    /// gone or the end is reached. Returns where to go on the next time. Process context, may sleep.
+    /// Forgets entries that have been idle for `limit`, from hash `start` on, until `goal` of them
+    /// are gone or the end is reached. Returns where to go on the next time. Process context, may
+    /// sleep.
     pub(super) fn collect(
         &self,
         start: u64,

@@ -164,8 +164,9 @@ unsafe fn expiration_of(ipvs: *mut bindings::netns_ipvs) -> *mut c_int {
 /// again (C's module accepts negative values). Any context; a plain load.
 #[inline(always)]
 pub(crate) fn expiration(service: &Service) -> i32 {
-    // SAFETY: A service points to the `netns_ipvs` of its namespace until it is freed, and the core
-    // frees that later than its services. It is accessed atomically by all.
+    // SAFETY: `ip_vs_add_service()` sets the service's `ipvs` before it binds the scheduler, and nothing
+    // writes it afterwards. It is pernet memory of the core, which is freed after the core's exit
+    // method has deleted all services. The value is an aligned `int` that C writes with single stores.
     unsafe { AtomicI32::from_ptr(expiration_of(service.netns())) }.load(Ordering::Relaxed)
 }
 
