@@ -34,6 +34,14 @@ impl Dest {
         unsafe { &*ptr.cast() }
     }
 
+    /// A server that is in no list: it has weight 0 and no connection, so it gets no new one, and
+    /// it is not below half of its weight. What is read of it may be used like that of any other;
+    /// no reference may be taken.
+    pub(super) fn nobody() -> &'static Self {
+        static NOBODY: Dest = Dest(Opaque::zeroed());
+        &NOBODY
+    }
+
     /// C's name of the server.
     pub(crate) fn as_ptr(&self) -> *mut bindings::ip_vs_dest {
         self.0.get()

@@ -9,7 +9,7 @@ use core::marker::PhantomData;
 
 /// An IPv6 address, or an IPv4 address followed by zeros, as it stands in the packet (big endian).
 /// The family is known from the service. (Two words, so that it is passed in registers.)
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Address(pub(crate) u64, pub(crate) u64);
 
 impl Address {

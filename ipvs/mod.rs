@@ -14,6 +14,7 @@ mod scheduler;
 mod server;
 mod servers;
 mod service;
+mod slots;
 
 use dest::DestRef;
 

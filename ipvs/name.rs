@@ -9,7 +9,7 @@ use core::{
 };
 
 /// `192.0.2.1:80` or `[2001:db8::1]:80`
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Endpoint {
     pub(crate) address: Address,
     pub(crate) ipv6: bool,

@@ -201,7 +201,7 @@ impl<T: Scheduler> Bound<T> {
             &*container_of!(frame, Self, frame)
         };
         bound.state.work(bound.service());
-        bound.frame.servers.forget();
+        bound.frame.servers.reap();
     }
 
     /// # Safety

@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A real server as schedulers remember it: by address and port, so that what is known of it is good
-//! again when it was removed and comes back.
+//! A real server as schedulers remember it: by address and port, so that what is known of it is
+//! good again when it was removed and comes back.
+//!
+//! Who points to whom: `==>` is a counted reference, `-->` a pointer that RCU keeps valid.
 //!
 //! ```text
-//!   core:    ip_vs_dest ── removed ──> trash ── freed when nobody holds it
-//!               ▲   dest, lease           ▲ lease dropped a grace period after
-//!   ours:    Server ──────────────────> Server without dest ── freed when no Cell leads to it
-//!               ▲                         ▲
-//!            Cells, the array of servers  Cells
+//!   Cell (in an entry of the table) ==> Server <== Record <== Servers
+//!   Slot <-- Array <-- Servers              Lease <== Record, while the server is listed
+//!
+//!   Slot   --> Server, --> ip_vs_dest       both while the server is listed
+//!   Server --> ip_vs_dest                   while the server is listed
+//!   Lease  ==> ip_vs_dest                   keeps it for a grace period longer
 //! ```
+//!
+//! | event | what happens |
+//! |---|---|
+//! | the core lists it | its record, new or old, gets a lease, and a slot at the end |
+//! | the core unlinks it | slot empty, `dest` null; after a grace period, no lease |
+//! | it comes back | another lease and slot for its record: its cells are good again |
+//! | no cell leads to it, and it is removed | `Servers::reap()` frees it |
 
 use super::{name::Endpoint, Dest, DestRef};
 use crate::{
@@ -19,31 +29,59 @@ use crate::{
 use core::{
     mem::{offset_of, ManuallyDrop},
     ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
 };
 use kernel::prelude::*;
 
-/// A real server that is or was in the service's list: what `schedule()` wants to know of it first,
-/// in one cache line.
-#[repr(align(64))]
+/// A real server that is or was in the service's list. Its first cache line is what `schedule()`
+/// reads on every call; only the control plane writes to it.
+#[repr(C, align(64))]
 pub(crate) struct Server {
     /// The core's server, or null while it is removed.
     dest: AtomicPtr<bindings::ip_vs_dest>,
-    /// As many active connections it may have and be good whatever else is known; -1: more has to be
-    /// looked at.
+    /// With at most this many active connections it is good whatever else is known; -1: more has to
+    /// be looked at.
     capacity: AtomicI32,
-    references: AtomicUsize,
     endpoint: Endpoint,
+    written: Written,
 }
 
+/// The part of a [`Server`] that changes when entries come and go.
+#[repr(align(64))]
+struct Written {
+    /// The number of references in the lower half; in the upper half, the number that were ever
+    /// taken, modulo 2^32.
+    references: AtomicU64,
+    /// Its slot in the current array, or [`Server::NO_SLOT`]. Only the control plane uses it.
+    slot: AtomicUsize,
+}
+
+const _: () = {
+    let line = 64;
+    assert!(
+        offset_of!(Server, dest) == 0
+            && offset_of!(Server, capacity) < line
+            && offset_of!(Server, endpoint) + size_of::<Endpoint>() <= line
+            && offset_of!(Server, written) == line
+            && size_of::<Server>() == 2 * line,
+        "to take a reference must not write to the line that every call reads"
+    );
+};
+
 impl Server {
-    /// A server that is not in the list.
+    /// It is in no array.
+    pub(super) const NO_SLOT: usize = usize::MAX;
+
+    /// A server that is not in the list, with one reference.
     fn new(endpoint: Endpoint) -> Self {
         Self {
             dest: AtomicPtr::new(null_mut()),
             capacity: AtomicI32::new(-1),
-            references: AtomicUsize::new(1),
             endpoint,
+            written: Written {
+                references: AtomicU64::new(1),
+                slot: AtomicUsize::new(Self::NO_SLOT),
+            },
         }
     }
 
@@ -51,8 +89,8 @@ impl Server {
     #[inline(always)]
     pub(crate) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<&'g Dest> {
         let dest = self.dest.load(Ordering::Acquire);
-        // SAFETY: It is null, or was in the list within our section: the lease that keeps it is dropped
-        // a grace period after `dest` was set to null.
+        // SAFETY: `dest` is not null, so it was listed within this read-side section: the lease
+        // that keeps it is dropped a grace period after `self.dest` was set to null.
         (!dest.is_null()).then(|| unsafe { Dest::from_raw(dest) })
     }
 
@@ -76,8 +114,8 @@ impl Server {
         self.endpoint
     }
 
-    /// Whether it is this object of the core.
-    pub(crate) fn is_for(&self, dest: &Dest) -> bool {
+    /// Whether it stands for this object of the core.
+    pub(super) fn is_for(&self, dest: &Dest) -> bool {
         core::ptr::eq(self.dest.load(Ordering::Relaxed), dest.as_ptr())
     }
 
@@ -87,7 +125,21 @@ impl Server {
         let capacity = if good { dest.weight() } else { -1 };
         self.capacity.store(capacity, Ordering::Relaxed);
     }
+
+    /// The number of its slot in the current array. Process context, under the service mutex.
+    pub(super) fn slot(&self) -> usize {
+        self.written.slot.load(Ordering::Relaxed)
+    }
+
+    /// Sets what [`slot()`](Self::slot) returns. Process context, under the service mutex.
+    pub(super) fn set_slot(&self, slot: usize) {
+        self.written.slot.store(slot, Ordering::Relaxed);
+    }
 }
+
+/// What [`ServerRef::unshared()`] saw: equal values mean that no reference was taken in between.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Unshared(u64);
 
 /// A counted reference to a server.
 ///
@@ -98,34 +150,37 @@ pub(super) struct ServerRef(NonNull<Server>);
 
 // SAFETY: The count is atomic, and a `Server` belongs to no thread.
 unsafe impl Send for ServerRef {}
-// SAFETY: As above.
+// SAFETY: The count is atomic, and all other fields of a `Server` are atomic or never change.
 unsafe impl Sync for ServerRef {}
 
 impl ServerRef {
+    /// What a new reference adds to `references`: one that there is, and one that was taken.
+    const TAKEN: u64 = (1 << u32::BITS) + 1;
+
     /// A server that is not in the list yet. Fails with `ENOMEM`.
     pub(super) fn new(endpoint: Endpoint) -> Result<Self> {
         let server = KBox::into_raw(KBox::new(Server::new(endpoint), GFP_KERNEL_ACCOUNT)?);
-        // INVARIANT: `references` begins with ours.
+        // INVARIANT: `references` begins with this one.
         NonNull::new(server).map(Self).ok_or(ENOMEM)
     }
 
     /// Another reference to a server that was found through one.
     fn to(server: &Server) -> Self {
-        // Whoever sees the server does so under a reference, so the count is not zero.
-        server.references.fetch_add(1, Ordering::Relaxed);
-        // INVARIANT: Just counted.
+        // `server` is reachable only while somebody holds a reference to it, so the count is
+        // non-zero.
+        let references = &server.written.references;
+        references.fetch_add(Self::TAKEN, Ordering::Relaxed);
+        // INVARIANT: Counted above.
         Self(NonNull::from(server))
     }
 
-    /// Whether nobody else has a reference.
-    pub(super) fn is_last(&self) -> bool {
-        self.references.load(Ordering::Acquire) == 1
-    }
-}
-
-impl Clone for ServerRef {
-    fn clone(&self) -> Self {
-        Self::to(self)
+    /// If nobody else has a reference: a value that changes for good when somebody takes one.
+    pub(super) fn unshared(&self) -> Option<Unshared> {
+        // Acquire pairs with the release of `drop()`: the cell that dropped the last other
+        // reference was turned away before a grace period that is waited for after this, so no
+        // reader that begins during it finds the server through that cell.
+        let references = self.written.references.load(Ordering::Acquire);
+        (references as u32 == 1).then_some(Unshared(references))
     }
 }
 
@@ -134,17 +189,19 @@ impl core::ops::Deref for ServerRef {
 
     #[inline(always)]
     fn deref(&self) -> &Server {
-        // SAFETY: By the type invariants it is alive as long as `self`.
+        // SAFETY: By the type invariants the server is alive as long as `self`.
         unsafe { self.0.as_ref() }
     }
 }
 
 impl Drop for ServerRef {
     fn drop(&mut self) {
-        // As in `Arc`: who frees it has seen all that others did with it.
-        if self.references.fetch_sub(1, Ordering::Release) == 1 {
+        // Release and acquire as in `Arc`: all uses of the server come before it is freed.
+        let references = self.written.references.fetch_sub(1, Ordering::Release);
+        if references as u32 == 1 {
             core::sync::atomic::fence(Ordering::Acquire);
-            // SAFETY: It came from `into_raw()`, and this was the last reference.
+            // SAFETY: By the type invariants the pointer came from `KBox::into_raw()`, and this was
+            // the last reference.
             drop(unsafe { KBox::from_raw(self.0.as_ptr()) });
         }
     }
@@ -152,8 +209,8 @@ impl Drop for ServerRef {
 
 /// What a glance at a server says.
 pub(crate) enum Glance<'g> {
-    /// It is listed, not quiesced, has no upper threshold, and at most as many active connections as
-    /// its weight.
+    /// It is listed, not quiesced, has no upper threshold, and at most as many active connections
+    /// as its weight.
     Good(&'g Dest),
     /// As above, but it has more active connections.
     Full(&'g Dest),
@@ -163,16 +220,24 @@ pub(crate) enum Glance<'g> {
 
 /// A place that leads to a server, and can be turned to another one under its readers.
 ///
-/// The array of the service's servers keeps every server for a grace period after the last cell was
-/// turned away from it (see `Servers::forget()`); so readers need no reference.
+/// `Servers` keeps every server for a grace period after the last cell was turned away from it (see
+/// `Servers::reap()`), so readers need no reference.
+///
+/// The two pointers are written one after the other, and a reader may see any two values of them
+/// that there ever were. The guess is only ever compared: with what `server.dest` is at that
+/// moment. If they are equal, the value is one that an acquire load of `server.dest` returned
+/// within the reader's section, whenever the guess was written; the acquire also orders the reads
+/// of the core's server after it. If they differ, the reader takes the long way. So the guess needs
+/// no order.
 ///
 /// # Invariants
 ///
 /// `server` is a [`ServerRef`] taken apart.
 pub(crate) struct Cell {
     server: AtomicPtr<Server>,
-    /// What `server.dest` was when somebody looked last: a guess, and never null. A reader has it one
-    /// load earlier, and goes on while the CPU finds out whether it is right.
+    /// What `server.dest` was when it was last looked at: a guess, and never null. A reader has it
+    /// one load earlier than `server.dest`, and goes on while the CPU finds out whether it is
+    /// right.
     dest: AtomicPtr<bindings::ip_vs_dest>,
 }
 
@@ -190,8 +255,10 @@ impl Cell {
     /// The server. Any context; a plain load.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Server {
-        // SAFETY: By the type invariants there was a reference within our section, and the service's
-        // `Servers` keep what it was to for a grace period after that.
+        // SAFETY: By the type invariants the cell held a reference to the pointee at some point in
+        // this read-side section, and `Servers` keeps a server for a grace period after the last
+        // such reference is dropped. Acquire pairs with the release of `set()`: the server is
+        // initialised.
         unsafe { &*self.server.load(Ordering::Acquire) }
     }
 
@@ -203,7 +270,8 @@ impl Cell {
         if server.dest.load(Ordering::Acquire) != guess {
             return Glance::Unclear;
         }
-        // SAFETY: It is what `server` has, and not null: so as in `Server::dest()`.
+        // SAFETY: `guess` equals the value just loaded from `server.dest` and is never null, so it
+        // is valid for the same reason as in `Server::dest()`.
         let dest = unsafe { Dest::from_raw(guess) };
         match server.capacity.load(Ordering::Relaxed) {
             capacity if dest.active() <= capacity => Glance::Good(dest),
@@ -212,7 +280,7 @@ impl Cell {
         }
     }
 
-    /// Turns to `server`.
+    /// Turns to `server`. Under the lock of the entry's chain: `set()` runs once at a time.
     pub(crate) fn set(&self, server: &Server) {
         let new = ManuallyDrop::new(ServerRef::to(server));
         // INVARIANT: The cell gets the new reference; the old one is dropped here.
@@ -232,7 +300,7 @@ impl Cell {
 
 impl Drop for Cell {
     fn drop(&mut self) {
-        // INVARIANT: The cell's reference goes with it.
+        // INVARIANT: The cell's reference is dropped with it.
         drop(NonNull::new(*self.server.get_mut()).map(ServerRef));
     }
 }
@@ -243,7 +311,7 @@ pub(super) struct Lease {
     _dest: DestRef,
 }
 
-// SAFETY: `rcu` is private and queued only by `end()`, which takes the lease.
+// SAFETY: `rcu` is private, at this offset, and queued only by `end()`, which consumes the lease.
 unsafe impl rcu::Deferred for Lease {
     const HEAD: usize = offset_of!(Self, rcu);
 }
@@ -257,16 +325,17 @@ impl Lease {
         };
         let lease = KBox::new(lease, GFP_KERNEL_ACCOUNT)?;
         server.update(dest);
-        // Release: who finds the core's server finds its capacity.
+        // Release: a reader that sees `dest` sees the capacity stored above.
         server.dest.store(dest.as_ptr(), Ordering::Release);
         Ok(lease)
     }
 
-    /// `server`, whose lease this is, has left the list.
+    /// `server`, whose lease this is, has left the list, and its slot is empty.
     pub(super) fn end(lease: KBox<Self>, server: &Server) {
         server.dest.store(null_mut(), Ordering::Release);
-        // SAFETY: It comes from `into_raw()`; with `dest` gone no new reader finds the core's server,
-        // which is all that readers know of a lease.
+        // SAFETY: The pointer comes from `into_raw()`, and nothing else points to the lease.
+        // Readers use the core's server that it keeps: `server.dest` is null and the slot empty, so
+        // no new reader finds that, and older ones are in read-side sections.
         unsafe { rcu::drop_after_grace_period(KBox::into_raw(lease)) };
     }
 }

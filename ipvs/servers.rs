@@ -1,95 +1,54 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The real servers of a service as an array, in the order of the core's list: to walk an array is
-//! several times faster than to follow a list from one cache miss to the next.
+//! The real servers of a service as an array: to walk an array is several times faster than to
+//! follow the core's list from one cache miss to the next.
+//!
+//! The core adds a server at the head of its list, so the array has them in the opposite order: a
+//! new server is appended, a removed one leaves an empty slot behind. An array that is full, or
+//! more than half empty, is replaced by one that is made from the core's list. So a change costs a
+//! search in a tree, and the copies cost no more than a constant for each change.
 
 use super::{
-    server::{Lease, ServerRef},
+    name::Endpoint,
+    server::{Lease, ServerRef, Unshared},
+    slots::{Array, Slot},
     Dest, Server, Service,
 };
-use crate::{
-    bindings,
-    rcu::{self, ReadSide},
-};
+use crate::rcu::{self, ReadSide};
 use core::{
-    mem::offset_of,
     ptr::null_mut,
-    sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
 };
-use kernel::{new_mutex, prelude::*, sync::Mutex};
+use kernel::{new_mutex, prelude::*, rbtree::RBTree, sync::Mutex};
 
-/// A server in the list, and what a walk over all wants to know of it.
-pub(crate) struct Slot {
-    dest: *mut bindings::ip_vs_dest,
-    /// With fewer active connections than this it is half idle.
-    half: AtomicI32,
+/// What is known of a server that is or was in the list.
+struct Record {
     server: ServerRef,
-}
-
-// SAFETY: The core's server belongs to no thread.
-unsafe impl Send for Slot {}
-// SAFETY: As above; `Dest` is `Sync`.
-unsafe impl Sync for Slot {}
-
-impl Slot {
-    /// The core's server. Any context; a plain load.
-    #[inline(always)]
-    pub(crate) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Dest {
-        // SAFETY: It was in the list when the array was made. What keeps it, the server's lease, is
-        // dropped a grace period after it left the list. Before that the array was replaced, or
-        // `incomplete` set, which `listed()` looks at before it loads the array: so a reader that has the
-        // slot was in its section before that grace period began.
-        unsafe { Dest::from_raw(self.dest) }
-    }
-
-    /// Our side of it.
-    #[inline(always)]
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
-    }
-
-    fn update(&self, dest: &Dest) {
-        let weight = dest.weight();
-        // `active * 2 < weight`, without the product.
-        self.half.store(weight / 2 + weight % 2, Ordering::Relaxed);
-    }
-}
-
-/// An array that readers can find.
-struct Array {
-    rcu: rcu::Head,
-    slots: KVVec<Slot>,
-}
-
-// SAFETY: `rcu` is private and queued only by `Servers::publish()`, once an array.
-unsafe impl rcu::Deferred for Array {
-    const HEAD: usize = offset_of!(Self, rcu);
-}
-
-/// A server of which we know: with its lease if it is in the core's list.
-struct Known {
-    server: ServerRef,
+    /// If it is in the core's list.
     lease: Option<KBox<Lease>>,
-    /// `forget()` has found it useless, and waits for a grace period.
-    doomed: bool,
+    /// It was removed and had no other reference when `reap()` looked last.
+    marked: Option<Unshared>,
 }
+
+type Records = RBTree<Endpoint, Record>;
 
 /// The servers of one service.
 ///
 /// # Invariants
 ///
 /// `array` is null or came from `KBox::into_raw()`; an array is freed a grace period after it was
-/// replaced. `known` has a reference on every server from the moment it was in the list until a grace
-/// period after it was removed and nobody else had a reference.
+/// replaced. `records` has a reference on every server from before it is in the array until a grace
+/// period after it was removed and nobody else had a reference, or could still take one.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Servers {
     array: AtomicPtr<Array>,
-    /// Memory was short when a server came or went: the array is not what the list is.
+    /// Memory was short when a server came: the array lacks it.
     incomplete: AtomicBool,
-    /// The number of servers in `known` that were removed.
+    /// The number of records without a lease.
     removed: AtomicUsize,
+    /// No grace period is waited for under this mutex: the control plane takes it.
     #[pin]
-    known: Mutex<KVVec<Known>>,
+    records: Mutex<Records>,
 }
 
 impl Servers {
@@ -99,27 +58,31 @@ impl Servers {
             array: AtomicPtr::new(null_mut()),
             incomplete: AtomicBool::new(false),
             removed: AtomicUsize::new(0),
-            known <- new_mutex!(KVVec::new(), "lblc_rs_servers"),
+            records <- new_mutex!(RBTree::new(), "lblc_rs_servers"),
         })
     }
 
-    /// The servers in the order of the core's list. None if memory was too short to keep up with it:
-    /// then the list itself has to be walked. Any context; takes no lock.
+    /// The servers in the opposite order of the core's list. None if memory was too short for one
+    /// of them: then the list itself has to be walked. Any context; takes no lock.
     #[inline(always)]
     pub(crate) fn listed<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g [Slot]> {
-        // First this: who sees that the array is right again must not have found the one that was not.
-        let right = !self.incomplete.load(Ordering::Acquire);
-        right.then(|| self.array(rcu))
+        // `incomplete` first: a reader that sees it cleared must not use an array from before that.
+        // Pairs with the release in `set_incomplete()`.
+        let complete = !self.incomplete.load(Ordering::Acquire);
+        complete.then(|| self.slots(rcu))
     }
 
-    /// Whether any server has less than half of the active connections that its weight allows; true as
-    /// well if the list has to be walked to know that. Any context; plain loads.
+    /// Whether any server has less than half of the active connections that its weight allows; true
+    /// as well if the list has to be walked to know that. Any context; plain loads.
     #[inline(never)]
     pub(crate) fn any_half_idle(&self, rcu: ReadSide<'_>) -> bool {
-        let idle = |slot: &Slot| slot.dest(rcu).active() < slot.half.load(Ordering::Relaxed);
-        let relief = |slot: &Slot| idle(slot) && !slot.dest(rcu).is_overload();
+        let idle = |slot: &Slot| slot.is_below_half(slot.dest(rcu));
+        let relief = |slot: &Slot| {
+            let dest = slot.dest(rcu);
+            slot.is_below_half(dest) && !dest.is_overload()
+        };
         self.listed(rcu).is_none_or(|slots| {
-            // Nearly always nobody is: one branch for four of them is enough to find that out.
+            // Nearly always none is: one branch for four of them is enough to find that out.
             let fours = slots.chunks_exact(4);
             fours.remainder().iter().any(relief)
                 || fours.into_iter().any(|four| {
@@ -131,189 +94,203 @@ impl Servers {
     /// The server that stands for `dest`, if the array has it. Any context; a walk.
     #[cold]
     pub(crate) fn find<'g>(&'g self, dest: &Dest, rcu: ReadSide<'g>) -> Option<&'g Server> {
-        let mut slots = self.array(rcu).iter();
-        let slot = slots.find(|slot| slot.server.is_for(dest))?;
-        Some(&slot.server)
+        let mut slots = self.slots(rcu).iter().map(|slot| slot.get(rcu));
+        slots.find(|(listed, _)| core::ptr::eq(*listed, dest))?.1
     }
 
     #[inline(always)]
-    fn array<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g [Slot] {
-        // SAFETY: By the type invariants it is null or valid, and not freed before our section ends.
-        let array = unsafe { self.array.load(Ordering::Acquire).as_ref() };
-        array.map_or(&[], |array| &array.slots)
+    fn slots<'g>(&'g self, rcu: ReadSide<'g>) -> &'g [Slot] {
+        self.array(rcu).map_or(&[], Array::used)
+    }
+
+    #[inline(always)]
+    fn array<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<&'g Array> {
+        // SAFETY: By the type invariants the pointer is null or valid, and the array is not freed
+        // before this read-side section ends.
+        unsafe { self.array.load(Ordering::Acquire).as_ref() }
     }
 
     /// All servers of a service that is being bound. Process context, under the service mutex.
     pub(super) fn add_all(&self, service: &Service) -> Result {
-        // SAFETY: The service mutex keeps the list as it is.
-        for dest in service.dests(unsafe { ReadSide::assume() }) {
-            self.adopt(dest)?;
+        match service.num_dests() {
+            0 => Ok(()),
+            _ => self.rebuild(&mut self.records.lock(), service),
         }
-        self.publish(service)
     }
 
-    /// `dest` was put into the list, or changed. Process context, under the service mutex. If memory
-    /// is short, `listed()` says so until the server is edited or another one comes or goes.
+    /// `dest` was put into the list, or changed. Process context, under the service mutex. If
+    /// memory is short, `listed()` says so until the server is edited or another one comes or goes.
     pub(super) fn update(&self, service: &Service, dest: &Dest) {
-        // SAFETY: The service mutex keeps the array as it is.
-        let slots = self.array(unsafe { ReadSide::assume() });
-        if let Some(slot) = slots.iter().find(|slot| slot.server.is_for(dest)) {
-            slot.update(dest);
-            slot.server.update(dest);
-            if !self.incomplete.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-        let adopted = self.adopt(dest);
-        self.catch_up(adopted.and_then(|()| self.sync(service)), service);
+        let done = self.try_update(&mut self.records.lock(), service, dest);
+        self.set_incomplete(done.is_err(), service);
     }
 
-    /// Knows all servers of the list, if one was missed before, and publishes it. Fails with `ENOMEM`.
-    fn sync(&self, service: &Service) -> Result {
+    fn try_update(&self, records: &mut Records, service: &Service, dest: &Dest) -> Result {
+        // SAFETY: The service mutex keeps the array as it is.
+        let array = self.array(unsafe { ReadSide::assume() });
+        let (server, is_new) = self.get_or_insert(records, dest)?;
+        server.update(dest);
         if self.incomplete.load(Ordering::Relaxed) {
-            // SAFETY: The service mutex keeps the list as it is.
-            for dest in service.dests(unsafe { ReadSide::assume() }) {
-                self.adopt(dest)?;
-            }
+            return self.rebuild(records, service);
         }
-        self.publish(service)
+        let slot = array.and_then(|array| array.slot(server.slot()));
+        match (is_new, slot, array) {
+            (false, Some(slot), _) => slot.update(dest),
+            (true, _, Some(array)) if array.append(server, dest) => {}
+            _ => return self.rebuild(records, service),
+        }
+        Ok(())
     }
 
     /// `dest` was taken out of the list. Process context, under the service mutex.
     pub(super) fn remove(&self, service: &Service, dest: &Dest) {
-        let published = self.sync(service);
-        self.catch_up(published, service);
-        // Now that no new reader finds it in the array:
-        let mut known = self.known.lock();
-        if let Some(it) = known.iter_mut().find(|it| it.server.is_for(dest)) {
-            if let Some(lease) = it.lease.take() {
-                Lease::end(lease, &it.server);
+        let mut records = self.records.lock();
+        let known = records.get_mut(&dest.endpoint());
+        if let Some(record) = known.filter(|record| record.server.is_for(dest)) {
+            // SAFETY: The service mutex keeps the array as it is.
+            let array = self.array(unsafe { ReadSide::assume() });
+            if let Some(slot) = array.and_then(|array| array.slot(record.server.slot())) {
+                slot.clear();
+            }
+            record.server.set_slot(Server::NO_SLOT);
+            if let Some(lease) = record.lease.take() {
+                Lease::end(lease, &record.server);
                 self.removed.fetch_add(1, Ordering::Relaxed);
             }
         }
+        // SAFETY: As above.
+        let slots = self.slots(unsafe { ReadSide::assume() });
+        let sparse = slots.len() / 2 > service.num_dests();
+        let incomplete = self.incomplete.load(Ordering::Relaxed);
+        if sparse || incomplete {
+            let failed = self.rebuild(&mut records, service).is_err();
+            drop(records);
+            // An array that is only sparse is right all the same.
+            self.set_incomplete(failed && incomplete, service);
+        }
     }
 
-    /// The array is what the list is, or readers are told that it is not.
-    fn catch_up(&self, published: Result, service: &Service) {
-        let failed = published.is_err();
-        let before = self.incomplete.swap(failed, Ordering::Release);
-        if failed && !before {
+    /// Tells readers whether the array has all servers of the list.
+    fn set_incomplete(&self, incomplete: bool, service: &Service) {
+        let before = self.incomplete.swap(incomplete, Ordering::Release);
+        if incomplete && !before {
             let section = kernel::sync::rcu::read_lock();
             let rcu = ReadSide::of(&section);
             service.error(c"out of memory: walks the list of its servers", rcu);
         }
     }
 
-    /// Lets one of our servers stand for `dest`: the one that did when it was last in the list, or a
-    /// new one. Fails with `ENOMEM`.
-    fn adopt(&self, dest: &Dest) -> Result {
-        let mut known = self.known.lock();
+    /// The server that stands for `dest`: the one that did when an equal one was last in the list,
+    /// or a new one. Returns whether `dest` had none. Fails with `ENOMEM`.
+    fn get_or_insert<'a>(
+        &self,
+        records: &'a mut Records,
+        dest: &Dest,
+    ) -> Result<(&'a Server, bool)> {
         let endpoint = dest.endpoint();
-        if known.iter().any(|it| it.server.is_for(dest)) {
-            return Ok(());
+        if records.get(&endpoint).is_none() {
+            let record = Record {
+                server: ServerRef::new(endpoint)?,
+                lease: None,
+                marked: None,
+            };
+            records.try_create_and_insert(endpoint, record, GFP_KERNEL_ACCOUNT)?;
+            self.removed.fetch_add(1, Ordering::Relaxed);
         }
-        let back = known
-            .iter_mut()
-            .find(|it| it.lease.is_none() && it.server.endpoint() == endpoint);
-        if let Some(it) = back {
-            it.lease = Some(Lease::begin(&it.server, dest)?);
+        let record = records.get_mut(&endpoint).ok_or(ENOMEM)?;
+        let is_new = record.lease.is_none();
+        if is_new {
+            record.lease = Some(Lease::begin(&record.server, dest)?);
+            // Readers find it again from here on.
+            record.marked = None;
             self.removed.fetch_sub(1, Ordering::Relaxed);
-            return Ok(());
         }
-        known.reserve(1, GFP_KERNEL_ACCOUNT)?;
-        let server = ServerRef::new(endpoint)?;
-        let lease = Some(Lease::begin(&server, dest)?);
-        let it = Known {
-            server,
-            lease,
-            doomed: false,
-        };
-        known.push(it, GFP_KERNEL)?;
-        Ok(())
+        Ok((&record.server, is_new))
     }
 
-    /// Makes an array of the list as it is, and shows it to readers. Fails with `ENOMEM`, also if one
-    /// of the servers is not known.
-    fn publish(&self, service: &Service) -> Result {
-        let known = self.known.lock();
-        let mut slots = KVVec::with_capacity(service.num_dests(), GFP_KERNEL_ACCOUNT)?;
-        // The old array is in the same order, but for what has come or gone.
-        // SAFETY: The service mutex keeps array and list as they are.
-        let locked = unsafe { ReadSide::assume() };
-        let mut old = self.array(locked);
-        for dest in service.dests(locked) {
-            let is_it = |slot: &Slot| slot.server.is_for(dest);
-            let server = match old {
-                [slot, rest @ ..] if is_it(slot) => {
-                    old = rest;
-                    &slot.server
-                }
-                // One has gone.
-                [_, slot, rest @ ..] if is_it(slot) => {
-                    old = rest;
-                    &slot.server
-                }
-                // One has come.
-                _ => {
-                    let mut known = known.iter();
-                    let found = known.find(|it| it.server.is_for(dest));
-                    &found.ok_or(ENOMEM)?.server
-                }
-            };
-            let slot = Slot {
-                dest: dest.as_ptr(),
-                half: AtomicI32::new(0),
-                server: server.clone(),
-            };
-            slot.update(dest);
-            slots.push(slot, GFP_KERNEL)?;
+    /// Makes an array of the list as it is, with room for half as many servers again, and shows it
+    /// to readers. Process context, under the service mutex. Fails with `ENOMEM`; the old array
+    /// stays.
+    fn rebuild(&self, records: &mut Records, service: &Service) -> Result {
+        let listed = service.num_dests();
+        let array = Array::new(listed.saturating_add(listed / 2).saturating_add(1))?;
+        // SAFETY: The service mutex keeps the list as it is.
+        let dests = service.dests(unsafe { ReadSide::assume() });
+        let mut number = listed;
+        for dest in dests {
+            let (server, _) = self.get_or_insert(records, dest)?;
+            number = number.wrapping_sub(1);
+            array.slot(number).ok_or(ENOMEM)?.fill(server, dest);
         }
-        let array = Array {
-            rcu: rcu::Head::new(),
-            slots,
-        };
-        let new = KBox::into_raw(KBox::new(array, GFP_KERNEL_ACCOUNT)?);
-        // INVARIANT: It came from `into_raw()`. Release: who finds the array finds it whole.
-        let old = self.array.swap(new, Ordering::AcqRel);
+        // From here on nothing fails. (Until now, the servers' slots were those of the old array.)
+        array.set_used(listed);
+        for (number, slot) in array.used().iter().enumerate() {
+            // SAFETY: The service mutex keeps the servers in the list, and so in `records`.
+            if let (_, Some(server)) = slot.get(unsafe { ReadSide::assume() }) {
+                server.set_slot(number);
+            }
+        }
+        // INVARIANT: It comes from `into_raw()`. Release: a reader that sees the array sees it
+        // filled.
+        let old = self.array.swap(KBox::into_raw(array), Ordering::AcqRel);
         if !old.is_null() {
-            // SAFETY: It came from `into_raw()` and was just replaced; readers are in RCU sections.
+            // SAFETY: By the type invariants `old` came from `into_raw()`. It was replaced above,
+            // once, and its readers are in read-side sections.
             unsafe { rcu::drop_after_grace_period(old) };
         }
         Ok(())
     }
 
-    /// Forgets servers that were removed and to which no cell leads. Process context; may wait for a
-    /// grace period.
-    pub(super) fn forget(&self) {
-        if self.removed.load(Ordering::Relaxed) == 0 {
+    /// Frees servers that were removed and to which no cell leads. Process context; may wait for a
+    /// grace period, under no lock.
+    pub(super) fn reap(&self) {
+        if self.removed.load(Ordering::Relaxed) == 0 || !self.mark() {
             return;
         }
-        let mut known = self.known.lock();
-        let is_useless = |it: &Known| it.lease.is_none() && it.server.is_last();
-        for it in known.iter_mut() {
-            it.doomed = is_useless(it);
-        }
-        if !known.iter().any(|it| it.doomed) {
-            return;
-        }
-        // Who found one of them while it was in the list may yet make a cell that leads to it, and who
-        // found it through a cell may still look at it. After this nobody can; but others may have
-        // become useless meanwhile, for which that is not so.
+        // A marked server is in no array and no cell leads to it. A reader that found it before
+        // that may still use it, or be about to make a cell that leads to it. Wait for such
+        // readers. Where one took a reference, others may have followed that since, even if it was
+        // dropped again.
         rcu::synchronize();
-        while let Some(at) = known.iter().position(|it| it.doomed && is_useless(it)) {
-            drop(known.remove(at));
-            self.removed.fetch_sub(1, Ordering::Relaxed);
+        self.sweep();
+    }
+
+    /// Marks what `reap()` may free, if no reference is taken. Returns whether there is anything.
+    fn mark(&self) -> bool {
+        let mut any = false;
+        for record in self.records.lock().values_mut() {
+            let removed = record.lease.is_none();
+            record.marked = removed.then(|| record.server.unshared()).flatten();
+            any |= record.marked.is_some();
+        }
+        any
+    }
+
+    /// Frees what is marked, was not listed again, and of which no reference was taken.
+    fn sweep(&self) {
+        let mut records = self.records.lock();
+        let mut cursor = records.cursor_front_mut();
+        while let Some(at) = cursor {
+            let (_, record) = at.current();
+            cursor = if record.marked.is_some() && record.marked == record.server.unshared() {
+                self.removed.fetch_sub(1, Ordering::Relaxed);
+                // After the last one this is the one before it, which stays.
+                at.remove_current().0
+            } else {
+                at.move_next()
+            };
         }
     }
 }
 
 #[pinned_drop]
 impl PinnedDrop for Servers {
-    /// A grace period after the service let go.
+    /// A grace period after the service was unbound.
     fn drop(self: Pin<&mut Self>) {
         let array = self.array.load(Ordering::Relaxed);
         if !array.is_null() {
-            // SAFETY: By the type invariants it came from `into_raw()`. Nobody reads it any more.
+            // SAFETY: By the type invariants `array` came from `into_raw()`, and it has no reader
+            // any more.
             drop(unsafe { KBox::from_raw(array) });
         }
     }

@@ -138,25 +138,25 @@ impl<'g> Lookup<'g> {
 enum Decision<'g> {
     /// It goes where its key went before.
     Keep(&'g Dest),
-    /// It goes to a server chosen anew, for this reason. The `Server` is missing if memory was too short
-    /// to know it.
+    /// It goes to a server chosen anew, for this reason. The `Server` is missing if memory was too
+    /// short to know it.
     Choose(Event, &'g Dest, Option<&'g Server>),
     /// No server accepts it.
     Refuse,
 }
 
 impl Lblc {
-    /// As `schedule()`, for the header that an ICMP error quotes: the address that the client talks to is
-    /// where the packet came from. C takes the client's address there.
+    /// As `schedule()`, for the header that an ICMP error quotes: the address that the client talks
+    /// to is where the packet came from. C takes the client's address there.
     #[cold]
     #[inline(never)]
     fn schedule_inverse(call: Call<'_, Self>, key: Address) -> Option<&Dest> {
         Self::choose(call, key, call.state().table.find(key, call.rcu))
     }
 
-    /// Keeps a server that is good but for having many connections, unless another one is half idle. (Not a
-    /// part of `schedule()`, which would save registers for it on every hit; and the server is not an
-    /// argument, as that costs the hit an instruction.)
+    /// Keeps a server that is good but for having many connections, unless another one is half
+    /// idle. (Not a part of `schedule()`, which would save registers for it on every hit; and the
+    /// server is not an argument, as that costs the hit an instruction.)
     #[inline(never)]
     fn keep_or_choose<'g>(
         call: Call<'g, Self>,
@@ -237,13 +237,13 @@ impl Lblc {
         }
     }
 
-    /// The least loaded server: of the array, or of the core's list if memory was too short for that.
+    /// The least loaded server: of the array, or of the core's list if memory was too short for
+    /// that.
     fn least_loaded<'g>(call: Call<'g, Self>) -> Option<(&'g Dest, Option<&'g Server>)> {
         let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.flag_1());
         if let Some(slots) = servers.listed(rcu) {
-            let listed = slots.iter().map(|slot| (slot.dest(rcu), slot));
-            let best = policy::least_loaded(listed, |(dest, _)| read(dest, count_all));
-            best.map(|(dest, slot)| (dest, Some(slot.server())))
+            let listed = slots.iter().rev().map(|slot| slot.get(rcu));
+            policy::least_loaded(listed, |(dest, _)| read(dest, count_all))
         } else {
             let listed = call.service.dests(rcu);
             let best = policy::least_loaded(listed, |dest| read(dest, count_all));

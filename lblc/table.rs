@@ -8,7 +8,7 @@
 use super::{
     counters::{Counters, Event},
     hash::Hash,
-    policy::{idle_time, is_expired, table_bits, Evictee, LONG_CHAIN},
+    policy::{idle_time, is_expired, table_bits, Evictee, ENTRY_BYTES, LONG_CHAIN},
     scheduler::Lblc,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(crate) struct Entry {
     last_use: AtomicUsize,
 }
 
-const _: () = assert!(HashList::<Entry>::BYTES.0 == super::policy::ENTRY_BYTES.0);
+const _: () = assert!(HashList::<Entry>::BYTES.0 == ENTRY_BYTES.0);
 
 impl hash_list::Item for Entry {
     type Hash = Hash;
@@ -140,7 +140,7 @@ impl Table {
 
     /// The memory that entries and chains take.
     pub(super) fn bytes(&self, rcu: ReadSide<'_>) -> usize {
-        let (entry, chain) = HashList::<Entry>::BYTES;
+        let (entry, chain) = ENTRY_BYTES;
         let entries = self.list.len().wrapping_mul(entry);
         entries.wrapping_add(self.list.chains(rcu).wrapping_mul(chain))
     }

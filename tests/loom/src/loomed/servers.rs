@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How `ipvs/server.rs` and `ipvs/servers.rs` share servers, step by step and order by order: what they
-//! do to the core's objects is left out. Not the kernel's files, so a change there belongs here as well.
+//! How `ipvs/server.rs` and `ipvs/servers.rs` share servers, step by step and order by order: what
+//! they do to the core's objects is left out. Not the kernel's files, so a change there belongs
+//! here as well.
 
 use super::{
     memory::{KBox, Life},
     platform::{synchronize, AtomicPtr, AtomicUsize, Ordering, ReadSide},
 };
-use loom::sync::atomic::fence;
+use loom::sync::{atomic::fence, Mutex};
 use std::{mem::ManuallyDrop, ops::Deref, ptr::null_mut};
 
 /// The core's server.
@@ -43,6 +44,8 @@ impl Server {
 pub(super) struct ServerRef(*mut Server);
 
 impl ServerRef {
+    const TAKEN: usize = (1 << 32) + 1;
+
     pub(super) fn new() -> Self {
         Self(KBox::into_raw(KBox::new(Server {
             dest: AtomicPtr::new(null_mut()),
@@ -52,12 +55,13 @@ impl ServerRef {
     }
 
     pub(super) fn to(server: &Server) -> Self {
-        server.references.fetch_add(1, Ordering::Relaxed);
+        server.references.fetch_add(Self::TAKEN, Ordering::Relaxed);
         Self(std::ptr::from_ref(server).cast_mut())
     }
 
-    fn is_last(&self) -> bool {
-        self.references.load(Ordering::Acquire) == 1
+    fn unshared(&self) -> Option<usize> {
+        let references = self.references.load(Ordering::Acquire);
+        (references as u32 == 1).then_some(references)
     }
 }
 
@@ -75,7 +79,7 @@ impl Drop for ServerRef {
         if std::thread::panicking() {
             return;
         }
-        if self.references.fetch_sub(1, Ordering::Release) == 1 {
+        if self.references.fetch_sub(1, Ordering::Release) as u32 == 1 {
             fence(Ordering::Acquire);
             // SAFETY: It came from `into_raw()`; `KBox` sees that it is freed once.
             drop(unsafe { KBox::from_raw(self.0) });
@@ -134,76 +138,182 @@ impl Drop for Cell {
     }
 }
 
-/// The list with one server or none: `Servers::array`. Who changes it is alone, by the service mutex.
-pub(super) struct Listed {
-    array: AtomicPtr<ServerRef>,
+/// `Array`, with one slot.
+struct Array {
+    dest: AtomicPtr<Dest>,
+    server: AtomicPtr<Server>,
+    life: Life,
 }
 
-impl Listed {
-    /// `server`, for which `dest` stands.
-    pub(super) fn new(server: &ServerRef, dest: KBox<Dest>) -> Self {
-        server.dest.store(KBox::into_raw(dest), Ordering::Release);
-        let slot = KBox::new(ServerRef::to(server));
+/// What of `reap()` a model leaves out, to see that it is needed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Without {
+    Nothing,
+    /// `synchronize()`.
+    GracePeriod,
+    /// The number of references that were ever taken.
+    Taken,
+    /// `marked = None` when the server is listed again.
+    Unmarking,
+}
+
+struct Record {
+    server: ServerRef,
+    /// `lease.is_some()`.
+    listed: bool,
+    marked: Option<usize>,
+}
+
+/// `Servers`, with one record. What changes the list runs once at a time, by the service mutex.
+pub(super) struct Servers {
+    array: AtomicPtr<Array>,
+    record: Mutex<Option<Record>>,
+    without: Without,
+}
+
+/// What RCU drops after a grace period.
+pub(super) struct Removed {
+    array: *mut Array,
+    dest: *mut Dest,
+}
+
+impl Servers {
+    /// A server that is not in the list.
+    pub(super) fn new(server: ServerRef, without: Without) -> Self {
+        let record = Record {
+            server,
+            listed: false,
+            marked: None,
+        };
         Self {
-            array: AtomicPtr::new(KBox::into_raw(slot)),
+            array: AtomicPtr::new(null_mut()),
+            record: Mutex::new(Some(record)),
+            without,
         }
     }
 
-    /// The server, if it is in the list.
-    pub(super) fn slot<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<&'g Server> {
-        // SAFETY: As above.
-        let slot = unsafe { self.array.load(Ordering::Acquire).as_ref() };
-        slot.map(|server| &**server)
+    /// A server that is in the list.
+    pub(super) fn listed(server: ServerRef, without: Without) -> Self {
+        let servers = Self::new(server, without);
+        servers.add(Dest::new()).unwrap().drop();
+        servers
     }
 
-    /// `Servers::remove()`: what RCU has to drop later.
-    pub(super) fn remove(&self, server: &ServerRef) -> Removed {
-        let slot = self.array.swap(null_mut(), Ordering::AcqRel);
-        let dest = server.dest.load(Ordering::Relaxed);
-        server.dest.store(null_mut(), Ordering::Release);
-        Removed { slot, dest }
+    /// `Slot::get()`: the slot's server and the core's, if it is not empty.
+    pub(super) fn slot<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<(&'g Server, &'g Dest)> {
+        // SAFETY: As above.
+        let array = unsafe { self.array.load(Ordering::Acquire).as_ref() }?;
+        array.life.check();
+        let server = array.server.load(Ordering::Acquire);
+        // SAFETY: As above.
+        let dest = unsafe { array.dest.load(Ordering::Acquire).as_ref() }?;
+        // SAFETY: As above.
+        Some((
+            unsafe { server.as_ref() }.expect("as there is a `dest`"),
+            dest,
+        ))
+    }
+
+    /// `Servers::update()` of a server that is new to the list, with another array. None if
+    /// `reap()` has freed the record: the kernel would make a new one.
+    pub(super) fn add(&self, dest: KBox<Dest>) -> Option<Removed> {
+        let mut record = self.record.lock().unwrap();
+        let (record, dest) = (record.as_mut()?, KBox::into_raw(dest));
+        record.listed = true;
+        record.server.dest.store(dest, Ordering::Release);
+        if self.without != Without::Unmarking {
+            record.marked = None;
+        }
+        Some(self.replace(dest, record.server.0))
+    }
+
+    /// `Servers::rebuild()`.
+    pub(super) fn rebuild(&self) -> Removed {
+        let record = self.record.lock().unwrap();
+        let server = &record.as_ref().expect("the model lets it live").server;
+        self.replace(server.dest.load(Ordering::Relaxed), server.0)
+    }
+
+    fn replace(&self, dest: *mut Dest, server: *mut Server) -> Removed {
+        let new = KBox::new(Array {
+            dest: AtomicPtr::new(dest),
+            server: AtomicPtr::new(server),
+            life: Life::begin(),
+        });
+        let array = self.array.swap(KBox::into_raw(new), Ordering::AcqRel);
+        Removed {
+            array,
+            dest: null_mut(),
+        }
+    }
+
+    /// `Servers::remove()`.
+    pub(super) fn remove(&self) -> Removed {
+        let mut record = self.record.lock().unwrap();
+        let record = record.as_mut().expect("the model lets it live");
+        // SAFETY: As above; it stays, as the service mutex is held.
+        let array = unsafe { &*self.array.load(Ordering::Acquire) };
+        array.dest.store(null_mut(), Ordering::Release);
+        array.server.store(null_mut(), Ordering::Release);
+        record.listed = false;
+        let dest = record.server.dest.load(Ordering::Relaxed);
+        record.server.dest.store(null_mut(), Ordering::Release);
+        Removed {
+            array: null_mut(),
+            dest,
+        }
+    }
+
+    /// `Servers::reap()`. Returns whether the server was freed.
+    pub(super) fn reap(&self) -> bool {
+        let mark = |record: &mut Record| {
+            let removed = !record.listed;
+            record.marked = removed.then(|| record.server.unshared()).flatten();
+            record.marked.is_some()
+        };
+        if !self.record.lock().unwrap().as_mut().is_some_and(mark) {
+            return false;
+        }
+        if self.without != Without::GracePeriod {
+            synchronize();
+        }
+        let useless = |record: &Record| match self.without {
+            Without::Taken => record.marked.is_some() && record.server.unshared().is_some(),
+            _ => record.marked.is_some() && record.marked == record.server.unshared(),
+        };
+        let mut record = self.record.lock().unwrap();
+        if record.as_ref().is_some_and(useless) {
+            record.take();
+            return true;
+        }
+        false
     }
 }
 
-/// What a server that was removed leaves behind.
-pub(super) struct Removed {
-    slot: *mut ServerRef,
-    dest: *mut Dest,
+impl Drop for Servers {
+    fn drop(&mut self) {
+        let array = self.array.load(Ordering::Relaxed);
+        if !array.is_null() && !std::thread::panicking() {
+            // SAFETY: It came from `into_raw()`.
+            drop(unsafe { KBox::from_raw(array) });
+        }
+    }
 }
 
 impl Removed {
     /// A grace period, and RCU's callbacks.
     pub(super) fn drop(self) {
+        if self.array.is_null() && self.dest.is_null() {
+            return;
+        }
         synchronize();
-        // SAFETY: Both came from `into_raw()`.
-        unsafe {
-            drop(KBox::from_raw(self.slot));
-            drop(KBox::from_raw(self.dest));
+        if !self.array.is_null() {
+            // SAFETY: It came from `into_raw()`.
+            drop(unsafe { KBox::from_raw(self.array) });
+        }
+        if !self.dest.is_null() {
+            // SAFETY: It came from `into_raw()`.
+            drop(unsafe { KBox::from_raw(self.dest) });
         }
     }
-}
-
-/// `Servers::forget()`: the reference, unless it is given up. `wait` is false to see that it must.
-pub(super) fn forget(known: ServerRef, wait: bool) -> Option<ServerRef> {
-    if !known.is_last() {
-        return Some(known);
-    }
-    if wait {
-        synchronize();
-    }
-    (!known.is_last()).then_some(known)
-}
-
-/// `Lease::begin()` for a server that has come back.
-pub(super) fn comes_back(server: &ServerRef, dest: KBox<Dest>) {
-    server.dest.store(KBox::into_raw(dest), Ordering::Release);
-}
-
-/// `Lease::end()` of a server that no array has, and what RCU does later.
-pub(super) fn goes(server: &ServerRef) {
-    let dest = server.dest.load(Ordering::Relaxed);
-    server.dest.store(null_mut(), Ordering::Release);
-    synchronize();
-    // SAFETY: It came from `into_raw()`.
-    drop(unsafe { KBox::from_raw(dest) });
 }

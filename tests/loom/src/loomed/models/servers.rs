@@ -1,71 +1,178 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Servers that come and go while entries lead to them.
+//! Servers that come and go while entries lead to them. Thread 0 is the control plane and often the
+//! work item, the others are readers, or one of them is the work item.
 
 use super::super::{
     memory::all_freed,
     platform::{read_lock, ReadSide},
     rcu::spawn,
-    servers::{comes_back, forget, goes, Cell, Dest, Listed, ServerRef},
+    servers::{Cell, Dest, ServerRef, Servers, Without},
     world::explore,
 };
 use std::sync::Arc;
 
+fn section(run: impl FnOnce(ReadSide<'_>)) {
+    let section = read_lock();
+    run(ReadSide::of(&section));
+}
+
 #[test]
-fn remove_and_forget_a_server_that_is_chosen() {
+fn remove_and_reap_a_server_that_is_chosen() {
     explore(|| {
-        let server = ServerRef::new();
-        let listed = Arc::new(Listed::new(&server, Dest::new()));
-        let list = listed.clone();
+        let servers = Arc::new(Servers::listed(ServerRef::new(), Without::Nothing));
+        let list = servers.clone();
         let chooser = spawn(1, move || {
             let section = read_lock();
-            let rcu = ReadSide::of(&section);
-            let server = list.slot(rcu)?;
-            if let Some(dest) = server.dest(rcu) {
-                dest.active();
-            }
+            let (server, dest) = list.slot(ReadSide::of(&section))?;
+            dest.active();
             Some(Cell::new(server))
         });
-        let removed = listed.remove(&server);
+        let removed = servers.remove();
         let callbacks = spawn(2, move || removed.drop());
-        let known = forget(server, true);
+        servers.reap();
         let cell = chooser.join().unwrap();
         callbacks.join().unwrap();
         if let Some(cell) = &cell {
-            let section = read_lock();
-            let rcu = ReadSide::of(&section);
-            assert!(cell.get(rcu).dest(rcu).is_none());
+            section(|rcu| assert!(cell.get(rcu).dest(rcu).is_none()));
         }
-        drop((cell, known));
+        drop((cell, servers));
+        all_freed();
+    });
+}
+
+/// A reader turns an entry to a server that is being removed and freed, and away from it; another
+/// one follows the entry meanwhile.
+fn follow_an_entry_that_is_turned_twice(without: Without) {
+    let (server, other) = (ServerRef::new(), ServerRef::new());
+    let cell = Arc::new(Cell::new(&other));
+    let servers = Arc::new(Servers::listed(server, without));
+    let (list, entry) = (servers.clone(), cell.clone());
+    let chooser = spawn(1, move || {
+        section(|rcu| {
+            if let Some((server, _)) = list.slot(rcu) {
+                entry.set(server);
+                entry.set(&other);
+            }
+        });
+        other
+    });
+    let entry = cell.clone();
+    let reader = spawn(2, move || {
+        section(|rcu| {
+            let server = entry.get(rcu);
+            server.dest(rcu);
+            server.dest(rcu);
+        });
+    });
+    let removed = servers.remove();
+    servers.reap();
+    let other = chooser.join().unwrap();
+    reader.join().unwrap();
+    removed.drop();
+    drop((cell, other, servers));
+    all_freed();
+}
+
+#[test]
+fn an_entry_is_turned_to_a_server_that_is_reaped_and_away() {
+    explore(|| follow_an_entry_that_is_turned_twice(Without::Nothing));
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_reference_that_was_taken_and_dropped_again_counts() {
+    explore(|| follow_an_entry_that_is_turned_twice(Without::Taken));
+}
+
+/// A server is listed again and removed again while it is being reaped.
+fn list_again_what_is_reaped(without: Without) {
+    let servers = Arc::new(Servers::listed(ServerRef::new(), without));
+    let removed = servers.remove();
+    let list = servers.clone();
+    let reaper = spawn(1, move || list.reap());
+    let list = servers.clone();
+    let reader = spawn(2, move || {
+        section(|rcu| {
+            if let Some((server, dest)) = list.slot(rcu) {
+                dest.active();
+                server.dest(rcu);
+            }
+        });
+    });
+    let added = servers.add(Dest::new());
+    let again = added.is_some().then(|| servers.remove());
+    reaper.join().unwrap();
+    reader.join().unwrap();
+    removed.drop();
+    added.map(|added| added.drop());
+    again.map(|again| again.drop());
+    drop(servers);
+    all_freed();
+}
+
+#[test]
+fn a_server_is_listed_again_while_it_is_reaped() {
+    explore(|| list_again_what_is_reaped(Without::Nothing));
+}
+
+#[test]
+#[should_panic(expected = "Causality violation")]
+fn a_server_that_is_listed_again_is_not_marked_any_more() {
+    explore(|| list_again_what_is_reaped(Without::Unmarking));
+}
+
+#[test]
+fn an_array_is_replaced_and_its_server_removed_under_a_walk() {
+    explore(|| {
+        let servers = Arc::new(Servers::listed(ServerRef::new(), Without::Nothing));
+        let list = servers.clone();
+        let walker = spawn(1, move || {
+            section(|rcu| {
+                if let Some((server, dest)) = list.slot(rcu) {
+                    dest.active();
+                    server.dest(rcu);
+                }
+            });
+        });
+        let old = servers.rebuild();
+        let removed = servers.remove();
+        let callbacks = spawn(2, move || {
+            old.drop();
+            removed.drop();
+        });
+        servers.reap();
+        walker.join().unwrap();
+        callbacks.join().unwrap();
+        drop(servers);
         all_freed();
     });
 }
 
 /// The last entry that led to a removed server is turned to another one, under a reader.
-fn turn_and_look(wait: bool) {
-    let [old, new] = [ServerRef::new(), ServerRef::new()];
-    let listed = Listed::new(&old, Dest::new());
+fn turn_and_look(without: Without) {
+    let (old, new) = (ServerRef::new(), ServerRef::new());
     let cell = Arc::new(Cell::new(&old));
-    listed.remove(&old).drop();
+    let servers = Servers::listed(old, without);
+    servers.remove().drop();
     let entry = cell.clone();
     let reader = spawn(1, move || {
-        let section = read_lock();
-        let rcu = ReadSide::of(&section);
-        let server = entry.get(rcu);
-        assert!(server.dest(rcu).is_none());
-        assert!(server.dest(rcu).is_none(), "and still there");
+        section(|rcu| {
+            let server = entry.get(rcu);
+            assert!(server.dest(rcu).is_none());
+            assert!(server.dest(rcu).is_none(), "and still there");
+        });
     });
     cell.set(&new);
-    let known = forget(old, wait);
-    assert!(known.is_none());
+    assert!(servers.reap());
     reader.join().unwrap();
-    drop((cell, new));
+    drop((cell, new, servers));
     all_freed();
 }
 
 #[test]
 fn turn_the_last_entry_of_a_server() {
-    explore(|| turn_and_look(true));
+    explore(|| turn_and_look(Without::Nothing));
 }
 
 #[test]
@@ -125,8 +232,37 @@ fn a_server_goes_under_a_glance_and_a_refresh() {
 
 #[test]
 #[should_panic(expected = "Causality violation")]
-fn to_forget_a_server_takes_a_grace_period() {
-    explore(|| turn_and_look(false));
+fn to_reap_a_server_takes_a_grace_period() {
+    explore(|| turn_and_look(Without::GracePeriod));
+}
+
+#[test]
+fn a_glance_at_an_entry_that_is_turned_while_its_server_is_reaped() {
+    explore(|| {
+        let (old, new) = (ServerRef::new(), ServerRef::new());
+        let cell = Arc::new(Cell::new(&old));
+        let servers = Arc::new(Servers::listed(old, Without::Nothing));
+        let others = Servers::listed(ServerRef::to(&new), Without::Nothing);
+        let entry = cell.clone();
+        let reader = spawn(1, move || {
+            section(|rcu| {
+                if let Some(dest) = entry.glance(rcu) {
+                    dest.active();
+                }
+            });
+        });
+        let list = servers.clone();
+        let reaper = spawn(2, move || list.reap());
+        let removed = servers.remove();
+        cell.set(&new);
+        removed.drop();
+        reader.join().unwrap();
+        reaper.join().unwrap();
+        section(|rcu| cell.glance(rcu).unwrap().active());
+        others.remove().drop();
+        drop((cell, new, servers, others));
+        all_freed();
+    });
 }
 
 #[test]
@@ -136,9 +272,9 @@ fn turn_an_entry_to_a_server_that_was_just_made() {
         let cell = Arc::new(Cell::new(&old));
         let entry = cell.clone();
         let reader = spawn(1, move || {
-            let section = read_lock();
-            let rcu = ReadSide::of(&section);
-            entry.get(rcu).dest(rcu);
+            section(|rcu| {
+                entry.get(rcu).dest(rcu);
+            });
         });
         let new = ServerRef::new();
         cell.set(&new);
@@ -149,29 +285,34 @@ fn turn_an_entry_to_a_server_that_was_just_made() {
 }
 
 #[test]
-fn a_server_goes_and_comes_back_under_a_glance() {
+fn a_server_goes_and_comes_back_under_two_glances() {
     explore(|| {
         let server = ServerRef::new();
-        comes_back(&server, Dest::new());
         let cell = Arc::new(Cell::new(&server));
-        let entry = cell.clone();
-        let reader = spawn(1, move || {
-            let section = read_lock();
-            if let Some(dest) = entry.glance(ReadSide::of(&section)) {
-                dest.active();
-            }
-        });
-        goes(&server);
-        comes_back(&server, Dest::new());
-        {
-            let section = read_lock();
-            let rcu = ReadSide::of(&section);
+        let servers = Servers::listed(server, Without::Nothing);
+        let glance = |number, refresh: bool| {
+            let entry = cell.clone();
+            spawn(number, move || {
+                section(|rcu| {
+                    if refresh {
+                        entry.refresh(rcu);
+                    }
+                    if let Some(dest) = entry.glance(rcu) {
+                        dest.active();
+                    }
+                });
+            })
+        };
+        let readers = [glance(1, true), glance(2, false)];
+        servers.remove().drop();
+        servers.add(Dest::new()).unwrap().drop();
+        section(|rcu| {
             cell.refresh(rcu);
             cell.glance(rcu).unwrap().active();
-        }
-        reader.join().unwrap();
-        goes(&server);
-        drop((cell, server));
+        });
+        readers.map(|reader| reader.join().unwrap());
+        servers.remove().drop();
+        drop((cell, servers));
         all_freed();
     });
 }
@@ -183,10 +324,9 @@ fn two_entries_of_a_server_are_freed_at_once() {
         let [one, two] = [Cell::new(&server), Cell::new(&server)];
         drop(server);
         let other = spawn(1, move || {
-            let section = read_lock();
-            let rcu = ReadSide::of(&section);
-            one.get(rcu).dest(rcu);
-            drop(section);
+            section(|rcu| {
+                one.get(rcu).dest(rcu);
+            });
             drop(one);
         });
         drop(two);
