@@ -59,21 +59,26 @@ impl<T> Entry<T> {
 /// with null. They change only under the chain's lock. An entry is freed no earlier than a
 /// grace period after it was unlinked, and its own link is left as it was until then. There are
 /// `1 << bits` heads, and `shift` leaves that many bits of a hash.
-#[repr(align(64))] // Read by each lookup: no other object is to share its cache lines.
+#[repr(C, align(64))] // See `LAYOUT`.
 pub(super) struct Buckets<T: Item> {
-    pub(super) hash: T::Hash,
+    pub(super) heads: Heads<T>,
     /// How far a hash is shifted to be the number of its chain.
     shift: u32,
     /// Which of the links of an entry: 0 or 1, the other one than the successor's.
     pub(super) link: usize,
-    pub(super) heads: Heads<T>,
+    pub(super) hash: T::Hash,
     locks: Locks,
     /// The array that will replace this one, or null. Set once.
     pub(super) successor: AtomicPtr<Buckets<T>>,
 }
 
 impl<T: Item> Buckets<T> {
+    /// What each lookup reads is on one cache line, that of no other object: all but the end of
+    /// the hash's key, which IPv6 needs.
+    const LAYOUT: () = assert!(offset_of!(Self, hash) + 16 <= 64 && size_of::<Self>() % 64 == 0);
+
     pub(super) fn new(bits: u32, hash: T::Hash, link: usize) -> Result<KBox<Self>, AllocError> {
+        let () = Self::LAYOUT;
         // INVARIANT: `shift` is less than 64, and leaves as many bits as there are heads.
         if !(1..u32::BITS).contains(&bits) {
             return Err(AllocError);
