@@ -5,10 +5,10 @@
 //! The promise, for each pair of a read-side section and a grace period: either the whole section
 //! happens before the end of the grace period, or everything that the caller of `synchronize()` did
 //! or saw before it happens before the section. Sections order nothing among themselves, grace
-//! periods order nothing among themselves, and sections begin while a grace period waits. The caller
-//! also executes a full memory barrier during `synchronize()`: at its end, which is all that the
-//! comment on `synchronize_rcu()` promises. (So a relaxed load before the call does not order what
-//! the caller of the grace period passes on to later sections.)
+//! periods order nothing among themselves, and sections begin while a grace period waits. Of the full
+//! memory barrier that the caller executes during `synchronize()`, its later accesses get the half
+//! that orders earlier loads. The other half, and a barrier at the beginning, are left out: nothing
+//! in the table depends on them, as an acquire or a release in the code says the same.
 //!
 //! For each pair of a thread that reads and a thread that waits there is a turn, odd while the
 //! first one is in a section. Only read-modify-writes access a turn, so they are in one order:
@@ -162,19 +162,18 @@ pub(super) fn synchronize() {
         number: me,
         on: vec![],
     });
-    // With the relaxed access below: a section that begins later sees what happened before this, and
-    // nothing of what the loop learns.
-    fence(Ordering::Release);
     for reader in others() {
-        if RCU.turns[reader][me].fetch_add(0, Ordering::Relaxed) % 2 != 0 {
+        // Release, and no acquire: a section that begins later sees what happened before this
+        // grace period, and nothing of what the loop learns.
+        if RCU.turns[reader][me].fetch_add(0, Ordering::Release) % 2 != 0 {
             RCU.own(|period| period.on.push(reader));
         }
     }
     while RCU.own(|period| !period.on.is_empty()) {
         thread::park();
     }
-    // Sees what the sections did that had left when the loop came to them; and a full barrier.
-    fence(Ordering::AcqRel);
+    // Sees what the sections did that had left when the loop came to them.
+    fence(Ordering::Acquire);
     RCU.waiting
         .lock()
         .unwrap()
