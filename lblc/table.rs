@@ -40,7 +40,8 @@ pub(crate) struct Entry {
     last_use: AtomicUsize,
 }
 
-const _: () = assert!(HashList::<Entry>::BYTES.0 == ENTRY_BYTES.0);
+#[cfg(CONFIG_64BIT)]
+const _: () = assert!(size_of::<hash_list::Entry<Entry>>() == ENTRY_BYTES.0);
 
 impl hash_list::Item for Entry {
     type Hash = Hash;

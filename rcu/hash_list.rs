@@ -154,9 +154,6 @@ impl<T: Item> HashList<T> {
         self.current(rcu).heads.len()
     }
 
-    /// The bytes of an entry and of a chain's head.
-    pub(crate) const BYTES: (usize, usize) = (size_of::<Entry<T>>(), size_of::<usize>());
-
     /// Locks what has this hash. Any context but hard interrupt; spins with bottom halves off.
     pub(crate) fn lock<'g>(
         &'g self,
