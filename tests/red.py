@@ -38,6 +38,11 @@ def status_that_nobody_explains():
     atexit.register(os._exit, 3)
 
 
+def setting_that_stays():
+    with open("/proc/sys/net/ipv4/vs/drop_entry", "w") as file:
+        file.write("1")
+
+
 def what_the_module_does():
     if sys.argv[1] == "wait_forever":
         with open("/proc/sys/kernel/hung_task_timeout_secs", "w") as file:

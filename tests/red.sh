@@ -40,6 +40,10 @@ red um failing_case 'not ok .* failing_case'
 red um skipped_case 'not ok .* skipped_case \(skipped\)'
 red um end_before_the_plan 'not ok .* 0 of 2 cases ended'
 red um status_that_nobody_explains 'not ok .* ended with status 3'
+red um setting_that_stays 'not ok .* the_kernel_is_unharmed' "machine's .*: drop_entry: .*'0'.* before, .*'1'.* now"
+red um sysctl_of_another 'not ok .* the_kernel_is_unharmed' "machine's .*/vs: am_droprate: .* before, nothing now"
+red um file_that_stays 'not ok .* the_kernel_is_unharmed' "machine's /proc/net: lblc_red: nothing before, there now"
+red um thread_that_stays 'not ok .* the_kernel_is_unharmed' "threads of the kernel: .*lblc_red.* nothing before, there now"
 red um warn 'not ok .* the_kernel_is_unharmed' 'tainted is' 'not ok .* complained' 'console:.* WARNING'
 red um panic 'not ok .* ended with status 125' 'not ok .* complained' 'console:.* panic'
 red um bug 'not ok .* ended with status 125' 'not ok .* complained'

@@ -11,6 +11,9 @@ from pair import Pair
 from traces import Trace
 
 lab = Lab()
+# For all cases, so that idle time passes fast: the core's estimator wakes 25 times a second, and virtual time stops each
+# time.
+sysctl("net/ipv4/vs/run_estimation", 0)
 EXPIRATION = "net/ipv4/vs/lblc_expiration"
 SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
 LIMIT = "net/ipv4/vs/lblc_rs_max_entries"
@@ -33,12 +36,10 @@ class Clock:
 
 
 def need_virtual_time():
-    """Skips a case without it, and sees to it that idle time passes fast."""
+    """Skips a case without it."""
     with open("/proc/cmdline") as file:
         if "lblc.time=virtual" not in file.read():
             raise Skip("needs virtual time: scripts/vm run --icount")
-    # The core's estimator wakes 25 times a second, and virtual time stops each time.
-    sysctl("net/ipv4/vs/run_estimation", 0)
 
 
 def home_is_s1(keys, expiration, scheduler="lblc_rs"):

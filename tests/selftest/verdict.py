@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Is the kernel unharmed? Asked last, when every case has ended and the modules are gone; the host
-judges the saved console as well. Each kernel can answer some of the questions."""
+judges the saved console as well. Each kernel can answer some of the questions. What is outside of the module is
+compared with what was there before the first case, in the machine's own network namespace and in the director's."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -14,7 +16,12 @@ KCSAN = "/sys/kernel/debug/kcsan"
 REFERENCES = "/proc/ipvs_references"
 OUT_OF_TREE, UNSIGNED = 1 << 12, 1 << 13
 
-began = []
+VS = "/proc/sys/net/ipv4/vs"
+MOST = 8                                              # lines of what differs
+FILES = {"lblc_expiration", "lblc_rs_max_entries"}    # gone when the modules are
+MACHINE, HERE = "/proc/1/ns/net", "/proc/thread-self/ns/net"
+
+began, before = [], {}
 
 
 def read(path):
@@ -33,6 +40,74 @@ def begin():
         subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=False)
     if os.path.exists(KMEMLEAK):
         began.append(jiffies())
+    subprocess.run(["modprobe", "ip_vs"], check=False)
+    before.update(surroundings())
+    for title in before:
+        if title.endswith(VS):
+            before[title] = {name: told for name, told in before[title].items() if name not in FILES}
+
+
+@contextlib.contextmanager
+def namespace(path):
+    """Makes this thread a thread of that network namespace."""
+    with open(HERE) as here, open(path) as there:
+        os.setns(there.fileno(), os.CLONE_NEWNET)
+        try:
+            yield
+        finally:
+            os.setns(here.fileno(), os.CLONE_NEWNET)
+
+
+def sysctls(path=HERE):
+    """{name: (mode, value)} of net.ipv4.vs in a network namespace."""
+    with namespace(path):
+        names = os.listdir(VS) if os.path.isdir(VS) else []
+        return {name: (oct(os.stat(f"{VS}/{name}").st_mode), read(f"{VS}/{name}").strip()) for name in names}
+
+
+def surroundings():
+    """{where: {name: what is said of it}} of all that the module touches outside of itself."""
+    found = {}
+    for who, path in (("the machine's", MACHINE), ("the director's", HERE)):
+        found[f"{who} {VS}"] = sysctls(path)
+        with namespace(path):
+            found[f"{who} /proc/net"] = dict.fromkeys(os.listdir("/proc/thread-self/net"), "there")
+    found["modules"] = dict.fromkeys((line.split()[0] for line in read("/proc/modules").splitlines()), "there")
+    if os.path.exists(SLABS):
+        found["slabs"] = dict.fromkeys((line.split()[0] for line in read(SLABS).splitlines()), "there")
+    found["threads of the kernel"] = dict.fromkeys(threads(), "there")
+    return found
+
+
+def threads():
+    """The names of the kernel's threads that have ours in them; a work queue's rescuer (R) has the queue's. Any
+    other worker serves all queues, and has the name of the last one."""
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it may have ended
+            name = read(f"/proc/{pid}/comm").strip()
+            ours = "lblc" in name and (name.startswith("kworker/R") or not name.startswith("kworker/"))
+            if ours and not os.path.exists(f"/proc/{pid}/exe"):
+                yield name
+
+
+def differences(old, new):
+    """A line for each key whose value is another one, or is there in one dictionary only; not too many."""
+    lines = [f"{name}: {old.get(name, 'nothing')} before, {new.get(name, 'nothing')} now"
+             for name in sorted(old.keys() | new.keys(), key=str) if old.get(name) != new.get(name)]
+    return lines[:MOST] + [f"and {len(lines) - MOST} more"] * (len(lines) > MOST)
+
+
+def outside():
+    """What is not as it was. Of /proc/net, modules and slabs, cases may add what is not ours: they use more of the
+    kernel than was used before."""
+    wrong = []
+    for where, now in surroundings().items():
+        old = before[where]
+        if not where.endswith(VS):
+            now = {name: told for name, told in now.items() if name in old or "lblc" in name}
+        wrong += [f"{where}: {line}" for line in differences(old, now)]
+    return wrong
+
 
 
 def jiffies():
@@ -105,4 +180,4 @@ def caches():
 
 def complaints():
     """What is wrong with the kernel, as lines; empty if nothing is."""
-    return references() + caches() + leaks() + locks() + races() + taints()
+    return references() + outside() + caches() + leaks() + locks() + races() + taints()

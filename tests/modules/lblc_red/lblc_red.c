@@ -7,12 +7,16 @@
 #include <linux/list.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/proc_fs.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
 #include <linux/spinlock.h>
+#include <linux/sysctl.h>
 #include <linux/timer.h>
+#include <linux/workqueue.h>
+#include <net/net_namespace.h>
 
 static char *what = "nothing";
 module_param(what, charp, 0400);
@@ -187,6 +191,29 @@ static noinline void wait_forever(void)
 		schedule_timeout_uninterruptible(MAX_SCHEDULE_TIMEOUT);
 }
 
+/* A name that is taken: the core removes every other file of the folder as well. */
+static noinline void sysctl_of_another(void)
+{
+	static int value;
+	static const struct ctl_table table[] = {
+		{ .procname = "amemthresh", .data = &value, .maxlen = sizeof(value), .mode = 0644,
+		  .proc_handler = proc_dointvec },
+	};
+
+	WARN_ON(register_net_sysctl(&init_net, "net/ipv4/vs", table));
+}
+
+/* Something in /proc/net that nobody removes. */
+static noinline void file_that_stays(void)
+{
+	WARN_ON(!proc_mkdir("lblc_red", init_net.proc_net));
+}
+
+static noinline void thread_that_stays(void)
+{
+	WARN_ON(!alloc_workqueue("lblc_red", WQ_MEM_RECLAIM | WQ_UNBOUND, 0));
+}
+
 static const struct {
 	const char *name;
 	void (*function)(void);
@@ -210,6 +237,9 @@ static const struct {
 	{ "lost_counts", lost_counts },
 	{ "hang", hang },
 	{ "wait_forever", wait_forever },
+	{ "sysctl_of_another", sysctl_of_another },
+	{ "file_that_stays", file_that_stays },
+	{ "thread_that_stays", thread_that_stays },
 };
 
 static int __init lblc_red_init(void)
