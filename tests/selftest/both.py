@@ -6,7 +6,7 @@ import functools
 import itertools
 import socket
 
-from harness import wait_until
+from harness import load_both, wait_until
 from ipvs_netlink import Netlink, address
 from ipvs_sockopt import Sockopt
 from lab import VIP, VIP6, Lab
@@ -30,6 +30,7 @@ def on_both(steps):
     @functools.wraps(steps)
     def case():
         answers = []
+        load_both()
         netlink.used.clear()
         sockopt.used.clear()
         for scheduler in ("lblc", "lblc_rs"):

@@ -9,7 +9,7 @@ another is half idle; else the least loaded one, of equals the one added last.
 import socket
 import struct
 
-from harness import main, run, wait_until
+from harness import load_both, main, run, wait_until
 from lab import Lab, inside, key, sysctl
 
 lab = Lab()
@@ -141,6 +141,7 @@ def threshold(scheduler):
 
 
 def c_ignores_the_upper_threshold_on_a_hit_and_we_do_not():
+    load_both()
     assert threshold("lblc") == "s1"
     assert threshold("lblc_rs") == "s2"
 
@@ -161,6 +162,7 @@ def relief(scheduler):
 
 
 def c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not():
+    load_both()
     assert relief("lblc") == "s3"
     assert relief("lblc_rs") == "s2"
 
@@ -175,6 +177,7 @@ def udp_spill(scheduler, options):
 
 
 def udp_spills_with_flag_1_only():
+    load_both()
     assert udp_spill("lblc", "") == ["s1"] * 6
     assert udp_spill("lblc", "-b flag-1") == ["s1"] * 6
     assert udp_spill("lblc_rs", "") == ["s1"] * 6
@@ -182,6 +185,7 @@ def udp_spills_with_flag_1_only():
 
 
 def flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service():
+    load_both()
     for scheduler, server in (("lblc", "s1"), ("lblc_rs", "s2")):
         lab.clear()
         known_server({"s1": 3, "s2": 100}, scheduler=scheduler)
@@ -227,6 +231,7 @@ def embedded_header(scheduler):
 
 
 def c_takes_the_clients_address_from_an_icmp_error_and_we_do_not():
+    load_both()
     run("nft add rule inet lab marks ip daddr 198.18.0.0/15 icmp type destination-unreachable "
         "meta mark set 1")
     sysctl("net/ipv4/vs/schedule_icmp", 1)

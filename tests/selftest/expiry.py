@@ -5,7 +5,7 @@
 import os
 import time
 
-from harness import Skip, main, run
+from harness import Skip, load_both, main, run
 from lab import Lab, key, sysctl
 from pair import Pair
 from traces import Trace
@@ -68,6 +68,7 @@ def entries_expire_at_the_sysctls_time_and_not_before():
 
 def c_uses_an_expired_entry_until_it_is_collected_and_we_do_not():
     need_virtual_time()
+    load_both()
     for scheduler, server in (("lblc", "s1"), ("lblc_rs", "s2")):
         clock = home_is_s1(D, 86400, scheduler)
         clock.sleep_until(590)
@@ -191,6 +192,7 @@ def connections_with_pauses_differ_from_c_as_said():
 
 def partial_collection_takes_what_is_over_and_a_third():
     need_virtual_time()
+    load_both()
     for scheduler in ("lblc", "lblc_rs"):
         gone = partial_collection(scheduler)
         # A bucket is always finished: up to one long chain more than the goal of 800.

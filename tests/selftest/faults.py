@@ -24,7 +24,7 @@ import socket
 from counted import (DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, calls, conns,
                      numbers)
 from crowd import DISCARD, SO_MARK, Crowd
-from harness import ksft, main, run, unload_all, wait_until, with_progress
+from harness import ksft, load_both, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
 from sockopt import Ipvs
 from verdict import read, write
@@ -206,7 +206,8 @@ def deleting_servers():
 
 
 def changing_the_scheduler():
-    run("modprobe -a ip_vs_lblc_rs ip_vs_rr ip_vs_lblc")
+    load_both()
+    run("modprobe ip_vs_rr")
     for old, new, least in (("rr", "lblc_rs", 5), ("lblc_rs", "rr", 0), ("lblc", "lblc_rs", 5),
                             ("lblc_rs", "lblc", 1)):
         service(old)

@@ -49,6 +49,15 @@ def with_progress(them):
         yield it
 
 
+def eq(got, want, what="it"):
+    """Asserts that they are equal, or says both; of two dictionaries, only what differs."""
+    if got == want:
+        return
+    if isinstance(got, dict) and isinstance(want, dict):
+        raise AssertionError(what + " differs:\n" + "\n".join(verdict.differences(want, got)))
+    raise AssertionError(f"{what} is {got!r}, not {want!r}")
+
+
 class Skip(Exception):
     """This kernel or machine cannot run the case."""
 
@@ -83,7 +92,8 @@ def commands(title):
 
 
 def the_kernel_is_unharmed():
-    """The last case of every file: our module loads and goes, and leaves the kernel as it should be."""
+    """The last case of every file: our module loads and goes, and leaves the kernel, and what is not its own, as
+    it was."""
     run("modprobe ip_vs_lblc_rs")
     unload_all()
     wrong = verdict.complaints()

@@ -20,7 +20,7 @@ import socket
 import struct
 import threading
 
-from harness import load_both, SLOW, run, wait_until
+from harness import SLOW, run, wait_until
 
 VIP = "10.0.1.100"
 VIP6 = "fd00:c::100"
@@ -312,7 +312,6 @@ class Lab:
         wait_until(lambda: self.table_size() == 0, "the connection table becomes empty")
         sysctl("net/ipv4/vs/expire_nodest_conn", 0)
         run("ipvsadm --set 900 120 300")
-        load_both()
 
     @staticmethod
     def table_size():

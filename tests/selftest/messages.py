@@ -16,7 +16,7 @@ import time
 from collections import Counter
 
 import ipvs_netlink as netlink_abi
-from harness import main, run
+from harness import load_both, main, run, unload_all
 from ipvs_garbage import OURS, Garbage, renamed
 from ipvs_netlink import COMMANDS, DEST, SERVICE, Netlink, address, attribute, split
 from ipvs_sockopt import Sockopt
@@ -167,7 +167,6 @@ def serves(scheduler):
 
 def storm(scheduler, seed, count):
     """Delivers the messages; returns the answers and states."""
-    run(f"modprobe ip_vs_{scheduler}")
     garbage, answers = Garbage(seed, netlink.family), []
     seen, taken, start = Counter(), Counter(), time.monotonic()
     now = state()
@@ -210,6 +209,7 @@ def seed():
 
 
 def random_messages_are_answered_as_with_c():
+    load_both()
     chosen, count = seed(), int(os.environ.get("DECISIONS", 10_000))
     answers = []
     for scheduler in ("lblc", OURS):
@@ -274,6 +274,7 @@ def sysctls_refuse_nonsense_as_c_does():
     """The kernel's own files of numbers are what ours are compared with."""
     chosen, count = seed(), 1500
     expected = []
+    unload_all()
     run("modprobe ip_vs_lblc")
     for path, value in ((VS + "lblc_expiration", 77), (VS + "am_droprate", 77)):
         chance, before = random.Random(chosen), sysctl(path)

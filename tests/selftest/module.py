@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Loading and unloading, alone and beside C's ip_vs_lblc, and the sysctl that both have."""
+"""Loading and unloading, and the sysctl that C's ip_vs_lblc has as well. (Both together: company.py.)"""
 
+import errno
 import os
 import socket
 import subprocess
 
-from harness import loaded, main, run, unload_all, wait_until
+from harness import eq, loaded, main, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key, sysctl
 
 lab = Lab()
@@ -33,23 +34,24 @@ def logged(message):
 def autoload_by_name():
     unload_all()
     lab.service()
-    assert "ip_vs_lblc_rs" in loaded() and "ip_vs_lblc" not in loaded()
+    eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "what is loaded")
 
 
 def modinfo_says_what_it_is():
     info = {line.split(":", 1)[0]: line.split(":", 1)[1].strip()
             for line in run("modinfo ip_vs_lblc_rs").splitlines()}
-    assert info["license"] == "GPL" and info["depends"] == "ip_vs", info
+    eq((info["license"], info["depends"]), ("GPL", "ip_vs"), "license and dependency")
     assert info["author"] and info["description"], info
     with open("/work/VERSION") as file:
-        assert info["version"] == file.read().splitlines()[1], info
+        eq(info["version"], file.read().splitlines()[1], "the version")
 
 
 def unloading_is_refused_while_in_use():
     run("modprobe ip_vs_lblc_rs")
     lab.service()
     assert lab.ask(key(1))
-    assert "in use" in refused("rmmod ip_vs_lblc_rs")
+    said = refused("rmmod ip_vs_lblc_rs")
+    assert "in use" in said, said
     assert lab.ask(key(1))
     lab.clear()
     run("rmmod ip_vs_lblc_rs")
@@ -63,7 +65,7 @@ def the_module_goes_and_leaves_nothing():
     run("rmmod ip_vs_lblc_rs")
     assert not exists()
     run("modprobe ip_vs_lblc_rs")
-    assert exists() and sysctl(EXPIRATION) == DAY
+    eq(sysctl(EXPIRATION), DAY, EXPIRATION)
 
 
 def twenty_rounds_of_loading_under_traffic():
@@ -81,7 +83,7 @@ def the_sysctl_is_in_seconds_and_takes_what_c_takes():
     run("modprobe ip_vs_lblc_rs")
     for value in ("0", "1", "3600", str(DAY)):
         sysctl(EXPIRATION, value)
-        assert sysctl(EXPIRATION) == value
+        eq(sysctl(EXPIRATION), value, EXPIRATION)
 
 
 def bad_values_change_nothing(module="ip_vs_lblc_rs", bad=("-1", "-86400", "x", "99999999999", "")):
@@ -92,38 +94,17 @@ def bad_values_change_nothing(module="ip_vs_lblc_rs", bad=("-1", "-86400", "x", 
         try:
             sysctl(EXPIRATION, value + "\n")
         except OSError as error:
-            assert error.errno == 22, (value, error)
+            eq(error.errno, errno.EINVAL, f"the error for {value!r}")
         else:
             assert value == "", f"{value} was taken"
-        assert sysctl(EXPIRATION) == "77"
+        eq(sysctl(EXPIRATION), "77", f"{EXPIRATION} after {value!r}")
 
 
 def c_takes_a_negative_value():
     unload_all()
     run("modprobe ip_vs_lblc")
     sysctl(EXPIRATION, "-1")
-    assert sysctl(EXPIRATION) == "-1"
-
-
-def c_first_then_ours_share_the_value():
-    unload_all()
-    run("modprobe ip_vs_lblc")
-    sysctl(EXPIRATION, 111)
-    note = "IPVS: net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used"
-    before = logged(note)
-    run("modprobe ip_vs_lblc_rs")
-    assert logged(note) == before + 1
-    assert sysctl(EXPIRATION) == "111"
-    lab.service("lblc", mark=2)
-    lab.service("lblc_rs", mark=1)
-    assert lab.ask(key(1)) and lab.ask(key(1), port=81)
-    lab.clear()
-    run("rmmod ip_vs_lblc")
-    assert sysctl(EXPIRATION) == "111", "ours takes the file over, with the value"
-    sysctl(EXPIRATION, 222)
-    run("rmmod ip_vs_lblc_rs")
-    assert not exists()
-    run("sysctl -a --pattern vs")
+    eq(sysctl(EXPIRATION), "-1", EXPIRATION)
 
 
 def the_log_names_the_service_but_not_for_each_packet():
@@ -145,54 +126,6 @@ def the_log_names_the_service_but_not_for_each_packet():
     assert 0 < said < packets / 3, said
 
 
-def c_first_with_0_keeps_it():
-    unload_all()
-    run("modprobe ip_vs_lblc")
-    sysctl(EXPIRATION, 0)
-    run("modprobe ip_vs_lblc_rs")
-    assert sysctl(EXPIRATION) == "0"
-
-
-def c_first_ours_second_ours_goes_first():
-    unload_all()
-    run("modprobe ip_vs_lblc")
-    sysctl(EXPIRATION, 333)
-    run("modprobe ip_vs_lblc_rs")
-    run("rmmod ip_vs_lblc_rs")
-    assert sysctl(EXPIRATION) == "333"
-    run("rmmod ip_vs_lblc")
-    assert not exists()
-
-
-def ours_first_then_c_keeps_the_value():
-    unload_all()
-    run("modprobe ip_vs_lblc_rs")
-    sysctl(EXPIRATION, 444)
-    run("modprobe ip_vs_lblc")
-    assert sysctl(EXPIRATION) == "444"
-    for service, module in (("lblc", "ip_vs_lblc"), ("lblc_rs", "ip_vs_lblc_rs")):
-        lab.service(service)
-        assert lab.ask(key(1))
-        lab.clear()
-    run("rmmod ip_vs_lblc_rs")
-    assert sysctl(EXPIRATION) == "444"
-    run("rmmod ip_vs_lblc")
-    assert not exists()
-
-
-def ours_first_then_c_c_goes_first():
-    unload_all()
-    run("modprobe ip_vs_lblc_rs")
-    run("modprobe ip_vs_lblc")
-    sysctl(EXPIRATION, 555)
-    for _ in range(3):
-        run("rmmod ip_vs_lblc")
-        assert sysctl(EXPIRATION) == "555"
-        run("modprobe ip_vs_lblc")
-        assert sysctl(EXPIRATION) == "555"
-    unload_all()
-
-
 def sysctl_is_per_netns():
     unload_all()
     run("modprobe ip_vs_lblc_rs")
@@ -200,28 +133,14 @@ def sysctl_is_per_netns():
     run("ip netns add other")
     try:
         with inside("other"):
-            assert sysctl(EXPIRATION) == DAY
+            eq(sysctl(EXPIRATION), DAY, "the value of a new namespace")
             sysctl(EXPIRATION, 20)
-        assert sysctl(EXPIRATION) == "10"
+        eq(sysctl(EXPIRATION), "10", "the director's value")
         with inside("other"):
-            assert sysctl(EXPIRATION) == "20"
+            eq(sysctl(EXPIRATION), "20", "the other one's value")
     finally:
         run("ip netns del other")
-    assert sysctl(EXPIRATION) == "10"
-
-
-def netns_that_live_through_c_have_the_file():
-    unload_all()
-    run("modprobe ip_vs_lblc_rs")
-    run("ip netns add before")
-    run("modprobe ip_vs_lblc")
-    run("ip netns add between")
-    run("rmmod ip_vs_lblc")
-    run("ip netns add after")
-    for name in ("before", "between", "after"):
-        with inside(name):
-            assert sysctl(EXPIRATION) == DAY, name
-        run(f"ip netns del {name}")
+    eq(sysctl(EXPIRATION), "10", "the director's value")
 
 
 def root_of_its_own_namespace_sees_and_sets_it():
@@ -230,11 +149,12 @@ def root_of_its_own_namespace_sees_and_sets_it():
     script = f"cat /proc/sys/{EXPIRATION}; echo 30 >/proc/sys/{EXPIRATION}; cat /proc/sys/{EXPIRATION}"
     done = subprocess.run(["unshare", "--user", "--map-root-user", "--net", "--mount-proc", "--fork",
                            "--pid", "sh", "-c", script], text=True, capture_output=True)
-    assert done.stdout.split() == [DAY, "30"], (done.stdout, done.stderr)
-    assert sysctl(EXPIRATION) == DAY
+    eq((done.stdout.split(), done.stderr), ([DAY, "30"], ""), "what its root sees")
+    eq(sysctl(EXPIRATION), DAY, EXPIRATION)
     denied = subprocess.run(["setpriv", "--reuid", "1000", "--clear-groups", "sh", "-c",
                              f"echo 5 >/proc/sys/{EXPIRATION}"], capture_output=True)
-    assert denied.returncode and sysctl(EXPIRATION) == DAY
+    assert denied.returncode, "an ordinary user could write the director's sysctl"
+    eq(sysctl(EXPIRATION), DAY, EXPIRATION)
 
 
 def drop_in_takes_the_name_of_cs_module():
@@ -244,10 +164,12 @@ def drop_in_takes_the_name_of_cs_module():
             file.write(sample.read())
     try:
         lab.service("lblc")
-        assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc_rs"}
-        assert "-s lblc_rs" not in run("ipvsadm -S -n")
+        eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "what is loaded")
+        saved = run("ipvsadm -S -n")
+        assert "-s lblc_rs" not in saved, saved
         server = lab.ask(key(1))
-        assert server and {lab.ask(key(1)) for _ in range(5)} == {server}
+        assert server, "nobody answers"
+        eq({lab.ask(key(1)) for _ in range(5)}, {server}, "who answers later")
         lab.clear()
         keepalived_uses_us()
     finally:
@@ -267,26 +189,16 @@ def keepalived_uses_us():
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         wait_until(lambda: len(lab.counters()) == 4, "keepalived sets the service up")
-        assert "-s lblc" in run("ipvsadm -S -n")
-        assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc_rs"}
+        saved = run("ipvsadm -S -n")
+        assert "-s lblc" in saved, saved
+        eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "what is loaded")
         first = [lab.ask(key(n)) for n in range(20)]
-        assert set(first) == set(lab.names)
-        assert [lab.ask(key(n)) for n in range(20)] == first
+        eq(set(first), set(lab.names), "the servers of 20 keys")
+        eq([lab.ask(key(n)) for n in range(20)], first, "who answers later")
     finally:
         daemon.terminate()
         said = daemon.communicate()[0]
         assert "Invalid" not in said, said
-
-
-def drop_in_beside_cs_module_is_refused_and_leaves_nothing():
-    unload_all()
-    run("modprobe ip_vs_lblc")
-    sysctl(EXPIRATION, 42)
-    refused("modprobe ip_vs_lblc_rs dropin=1")
-    assert "ip_vs_lblc_rs" not in loaded() and sysctl(EXPIRATION) == "42"
-    run("modprobe ip_vs_lblc_rs")
-    unload_all()
-    assert not exists()
 
 
 def netns_deleted_with_live_entries():
@@ -311,10 +223,6 @@ def netns_deleted_with_live_entries():
 
 main([autoload_by_name, modinfo_says_what_it_is, unloading_is_refused_while_in_use,
       the_module_goes_and_leaves_nothing, twenty_rounds_of_loading_under_traffic,
-      the_sysctl_is_in_seconds_and_takes_what_c_takes, bad_values_change_nothing,
-      c_takes_a_negative_value, c_first_then_ours_share_the_value,
-      the_log_names_the_service_but_not_for_each_packet,
-      c_first_with_0_keeps_it, c_first_ours_second_ours_goes_first, ours_first_then_c_keeps_the_value,
-      ours_first_then_c_c_goes_first, sysctl_is_per_netns, netns_that_live_through_c_have_the_file,
-      drop_in_takes_the_name_of_cs_module, drop_in_beside_cs_module_is_refused_and_leaves_nothing,
+      the_sysctl_is_in_seconds_and_takes_what_c_takes, bad_values_change_nothing, c_takes_a_negative_value,
+      the_log_names_the_service_but_not_for_each_packet, sysctl_is_per_netns, drop_in_takes_the_name_of_cs_module,
       root_of_its_own_namespace_sees_and_sets_it, netns_deleted_with_live_entries], lab)

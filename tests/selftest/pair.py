@@ -5,7 +5,7 @@ random trace; it compares every answer. The control plane is changed here, betwe
 import errno
 import random
 
-from harness import run
+from harness import load_both, run
 
 COMMANDS = "/proc/lblc_direct"
 STATS = "/proc/thread-self/net/ip_vs_lblc_rs_stats"
@@ -27,6 +27,7 @@ class Pair:
         self.options = options + (" -b flag-1" if "flag_1" in stimuli else "")
         self.schedulers = schedulers
         self.away, self.there, self.since = set(), list(range(1, 9)), 0
+        load_both()
         run("modprobe lblc_direct")
         self.ipvs(*(f"-A {service} -s {scheduler} {self.options}"
                     for service, scheduler in self.services()),

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The scheduler of a live service changes under traffic."""
 
-from harness import main, run
+from harness import load_both, main, run
 from lab import Lab, Traffic, key
 
 lab = Lab()
@@ -24,6 +24,7 @@ def swapped_to_and_from(*schedulers, rounds=6):
 
 
 def to_and_from_lblc():
+    load_both()
     swapped_to_and_from("lblc", "lblc_rs")
 
 

@@ -13,7 +13,7 @@ import socket
 import struct
 import time
 
-from harness import SLOW, run, wait_until
+from harness import SLOW, load_both, run, wait_until
 from lab import Connection, inside
 
 PORTS, MARKS = (80, 81), ("-f 1", "-f 2")
@@ -47,6 +47,7 @@ class Trace:
         self.moves = self.decisions = self.swaps = 0
         self.explained = {"threshold": 0, "relief": 0, "expiry": 0}
         self.must = 0
+        load_both()
         self.begin()
 
     def begin(self):
