@@ -214,11 +214,7 @@ def netns_deleted_with_live_entries():
             run("bash -c 'for n in 1 2 3; do echo x >/dev/udp/198.18.0.1/80; done'", check=False)
         run("ip netns del doomed")
     # Gone are the references on the module, so it can go.
-    for _ in range(200):
-        if run("rmmod ip_vs_lblc_rs", check=False).returncode == 0:
-            break
-        run("sleep 0.05")
-    assert "ip_vs_lblc_rs" not in loaded()
+    wait_until(lambda: run("rmmod ip_vs_lblc_rs", check=False).returncode == 0, "nobody uses the module", 60)
 
 
 main([autoload_by_name, modinfo_says_what_it_is, unloading_is_refused_while_in_use,

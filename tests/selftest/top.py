@@ -89,8 +89,7 @@ def it_shows_spills_and_overloaded_servers():
         terminal.until("10.0.11.2:0 1 2 ", " overloaded ")
         for n in range(20):
             assert lab.ask(key(n)) == "s2"
-        text = terminal.until("No new connections now.")
-        assert re.search(r"^ overloaded +0 +20 ", text, re.M), text
+        terminal.until("No new connections now.", " overloaded 0 20 ")
         terminal.until("Locality fails: ", "overloaded: its server is over its weight", "now 1 to 1000")
 
 
@@ -122,7 +121,7 @@ def keys_choose_a_service():
         terminal.press("\x1b[H")
         terminal.until(">FWM 1", " FWM 1: ")
         terminal.press("\x1b[B")
-        terminal.until(f">TCP [{VIP6}]:80", f" TCP [{VIP6}]:80: One destination", "[fd00:1::2]:80")
+        terminal.until(f">TCP [{VIP6}]:80", f" TCP [{VIP6}]:80: ", "One destination", "[fd00:1::2]:80")
         terminal.press("k")
         terminal.until(">FWM 1", " FWM 1: ")
         terminal.press("o")
