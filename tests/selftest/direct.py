@@ -77,7 +77,8 @@ def an_entry_is_turned_when_too_many_wait_to_be_freed():
     run(f"modprobe ip_vs && modprobe ip_vs_lblc_rs && sysctl -qw {LIMIT}=64")
     try:
         run("modprobe lblc_direct")
-        Pair.ipvs("-A -f 2 -s lblc_rs", *(f"-a -f 2 -r 10.1.0.{n}:0 -g -w 1000" for n in (1, 2)))
+        # (Not the addresses of the cases above: a server that comes back has its connections.)
+        Pair.ipvs("-A -f 2 -s lblc_rs", *(f"-a -f 2 -r 10.9.0.{n}:0 -g -w 1000" for n in (1, 2)))
         Pair.command("flood 6000")
         with open(STATS) as file:
             word = next(line for line in file if line.startswith("FWM 2 ")).split()
