@@ -12,14 +12,18 @@ use kernel::prelude::*;
 
 mod bindings;
 mod ipvs;
+mod kernel_ext;
 mod lblc;
 mod netns;
-mod percpu;
-mod random;
-mod rcu;
-mod slab;
-mod timer;
-mod work;
+
+use kernel_ext::{
+    percpu,
+    random,
+    rcu,
+    slab,
+    timer,
+    work, //
+};
 
 module! {
     type: Module,

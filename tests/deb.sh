@@ -52,7 +52,7 @@ deb_modules_need_exactly_their_kernel() {
 # Everything that `make modules` reads is in the package.
 deb_dkms_has_the_whole_source() {
 	local file
-	for file in Kbuild Makefile VERSION *.rs bindings/* ipvs/* lblc/* rcu/*; do
+	for file in Kbuild Makefile VERSION *.rs bindings/* ipvs/* kernel_ext/*.rs kernel_ext/rcu/* lblc/* netns/*; do
 		cmp "$file" "build/deb/unpacked/usr/src/ip-vs-lblc-rs-$version/$file"
 	done
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `rcu/hash_list.rs`, `rcu/buckets.rs` and `rcu/writer.rs`, as they are, on two other platforms than the kernel.
+//! `kernel_ext/rcu/hash_list.rs`, `kernel_ext/rcu/buckets.rs` and `kernel_ext/rcu/writer.rs`, as they are, on two other platforms than the kernel.
 //!
 //! - [`loomed`]: loom runs small cases in every order that their threads, and what a CPU may show of
 //!   other CPUs' stores, allow.

@@ -15,18 +15,17 @@ use kernel::{
 mod bindings;
 #[path = "../../../ipvs/mod.rs"]
 mod ipvs;
-#[path = "../../../percpu.rs"]
-mod percpu;
-#[path = "../../../random.rs"]
-mod random;
-#[path = "../../../rcu/mod.rs"]
-mod rcu;
-#[path = "../../../slab.rs"]
-mod slab;
-#[path = "../../../timer.rs"]
-mod timer;
-#[path = "../../../work.rs"]
-mod work;
+#[path = "../../../kernel_ext/mod.rs"]
+mod kernel_ext;
+
+use kernel_ext::{
+    percpu,
+    random,
+    rcu,
+    slab,
+    timer,
+    work, //
+};
 
 module! {
     type: Module,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rcu/platform.rs` gives the table in the kernel, for one thread, which watches over the rules: no
+//! What `kernel_ext/rcu/platform.rs` gives the table in the kernel, for one thread, which watches over the rules: no
 //! lock twice, link 0 before link 1, no grace period within a section, and memory that can be short.
 
 use super::buckets::Entry;

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table under loom. The parent of all of them, as `rcu/mod.rs` is in the kernel.
+//! The table under loom. The parent of all of them, as `kernel_ext/rcu/mod.rs` is in the kernel.
 
-#[path = "../../../../rcu/buckets.rs"]
+#[path = "../../../../kernel_ext/rcu/buckets.rs"]
 mod buckets;
-#[path = "../../../../rcu/hash_list.rs"]
+#[path = "../../../../kernel_ext/rcu/hash_list.rs"]
 mod hash_list;
 mod memory;
 mod platform;
 mod rcu;
-#[path = "../../../../rcu/writer.rs"]
+#[path = "../../../../kernel_ext/rcu/writer.rs"]
 mod writer;
 
 mod models;

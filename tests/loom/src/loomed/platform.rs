@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `rcu/platform.rs` gives the table in the kernel.
+//! What `kernel_ext/rcu/platform.rs` gives the table in the kernel.
 
 use super::{buckets::Entry, memory::Life};
 use loom::{

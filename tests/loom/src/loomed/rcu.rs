@@ -144,7 +144,7 @@ impl Drop for Section {
     }
 }
 
-/// As in `rcu/mod.rs`.
+/// As in `kernel_ext/rcu/mod.rs`.
 #[derive(Clone, Copy)]
 pub(super) struct ReadSide<'g>(PhantomData<(&'g (), *mut ())>);
 
