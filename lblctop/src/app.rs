@@ -3,15 +3,20 @@
 //! The program on a terminal: one thread reads the files, this one draws and listens to keys.
 
 use crate::{
-    figures::Ink,
-    model::View,
+    figures::{span, Ink},
+    model::{Order, View},
     options::Options,
     screen::{self, Shown},
     source::{Source, Trouble},
 };
 use ratatui::{
-    crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
-    DefaultTerminal,
+    crossterm::{
+        event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers},
+        execute,
+        terminal::{self, EnterAlternateScreen},
+    },
+    layout::Rect,
+    DefaultTerminal, TerminalOptions, Viewport,
 };
 use signal_hook::{consts, flag};
 use std::{
@@ -33,7 +38,11 @@ type Read = Result<View, Trouble>;
 /// Runs until somebody quits. What cannot be helped is known before the terminal is touched.
 pub(crate) fn run(mut source: Source, options: &Options) -> Result<(), Trouble> {
     let view = source.read()?.some()?;
-    options.find(&view)?;
+    let chosen = options.find(&view)?;
+    let name = options
+        .names_one()
+        .then(|| view.services.get(chosen).map(|it| it.name.clone()));
+    let name = name.flatten();
     if !io::stdout().is_terminal() {
         return Err(Trouble::NoTerminal);
     }
@@ -44,18 +53,33 @@ pub(crate) fn run(mut source: Source, options: &Options) -> Result<(), Trouble> 
     let interval = options.interval();
     let mut app = App {
         view,
-        name: options.service(),
+        name,
         scroll: 0,
         by_misses: false,
+        order: Order::default(),
+        help: false,
         interval,
         ink: Ink::of_locale(),
         trouble: None,
     };
     let views = read_on(source, interval);
-    let terminal = ratatui::try_init().map_err(Trouble::Output)?;
+    let terminal = init().map_err(Trouble::Output)?;
     let result = app.show(terminal, &views, &stop);
     let restored = ratatui::try_restore();
     result.and(restored).map_err(Trouble::Output)
+}
+
+/// Takes the terminal over, in its size, or in the usual one if that is 0.
+fn init() -> io::Result<DefaultTerminal> {
+    if !matches!(terminal::size(), Ok((0, _) | (_, 0))) {
+        return ratatui::try_init();
+    }
+    let (width, height) = screen::USUAL;
+    let viewport = Viewport::Fixed(Rect::new(0, 0, width, height));
+    let mut terminal = ratatui::try_init_with_options(TerminalOptions { viewport })?;
+    execute!(io::stdout(), EnterAlternateScreen)?;
+    terminal.clear()?;
+    Ok(terminal)
 }
 
 /// Reads again and again, in a thread of its own: a long table does not keep the keys waiting.
@@ -77,6 +101,8 @@ struct App {
     name: Option<String>,
     scroll: usize,
     by_misses: bool,
+    order: Order,
+    help: bool,
     interval: Duration,
     ink: Ink,
     trouble: Option<String>,
@@ -124,10 +150,12 @@ impl App {
             view: &self.view,
             chosen: self.place(),
             scroll: self.scroll,
+            order: self.order,
             ink: self.ink,
-            note: format!("every {} s{order}", self.interval.as_secs_f32()),
+            note: format!("every {}{order}", span(self.interval)),
             trouble: self.trouble.clone(),
             keys: true,
+            help: self.help,
         }
     }
 
@@ -164,13 +192,17 @@ impl App {
         if key.kind == KeyEventKind::Release {
             return false;
         }
+        let help = std::mem::take(&mut self.help);
         let place = self.place();
         let last = self.view.services.len().saturating_sub(1);
         match key.code {
             KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => {
                 return true
             }
+            _ if help => {}
             KeyCode::Char('q') | KeyCode::Esc => return true,
+            KeyCode::Char('h' | '?') => self.help = true,
+            KeyCode::Char('s') => self.order = self.order.next(),
             KeyCode::Up | KeyCode::Char('k') => self.choose(place.saturating_sub(1)),
             KeyCode::Down | KeyCode::Char('j') => self.choose((place + 1).min(last)),
             KeyCode::Home | KeyCode::Char('g') => self.choose(0),

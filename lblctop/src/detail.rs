@@ -5,7 +5,7 @@
 use crate::{
     figures::{bytes, count, percent, rate, Ink},
     misses::{self, Miss},
-    model::{Server, Service, View},
+    model::{Order, Server, Service, View},
     screen::{bold, color, dim, fit, heading, Shown},
     verdict::{self, Verdict},
 };
@@ -27,7 +27,7 @@ pub(crate) struct Detail<'a> {
 
 impl<'a> Detail<'a> {
     pub(crate) fn of(shown: &Shown<'_>, service: &'a Service, width: u16) -> Self {
-        let (servers, server_heading) = servers(service, shown.ink, width);
+        let (servers, server_heading) = servers(service, shown, width);
         Self {
             head: head(shown.view, service, usize::from(width)),
             decisions: decisions(shown.view, service, shown.ink, width),
@@ -128,7 +128,7 @@ fn head(view: &View, service: &Service, width: usize) -> Vec<Line<'static>> {
 /// Hits, and the busiest reasons for misses.
 fn decisions(view: &View, service: &Service, ink: Ink, width: u16) -> Vec<Line<'static>> {
     let now = service.current();
-    let calls = now.calls().max(1) as f64;
+    let calls = now.calls();
     let bar = width.saturating_sub(74).clamp(10, 40);
     let mut lines = vec![heading(format!(
         " {:11}{:>8}{:>9}{:>8} {:bar$} {}",
@@ -141,7 +141,7 @@ fn decisions(view: &View, service: &Service, ink: Ink, width: u16) -> Vec<Line<'
         bar = usize::from(bar)
     ))];
     let mut row = |name: &str, means: &str, color: Color| {
-        let part = now.get(name) as f64 / calls;
+        let part = (calls > 0).then(|| now.get(name) as f64 / calls as f64);
         let recent = service
             .recent
             .as_ref()
@@ -151,10 +151,14 @@ fn decisions(view: &View, service: &Service, ink: Ink, width: u16) -> Vec<Line<'
                 " {name:11}{:>8}{:>9}{:>8} ",
                 recent.unwrap_or("-".into()),
                 count(service.total.get(name)),
-                percent(Some(part)),
+                percent(part),
             )),
             Span::styled(
-                format!("{:1$} ", ink.bar(part, bar), usize::from(bar)),
+                format!(
+                    "{:1$} ",
+                    ink.bar(part.unwrap_or(0.0), bar),
+                    usize::from(bar)
+                ),
                 Style::new().fg(color),
             ),
             Span::raw(means.to_owned()),
@@ -180,13 +184,10 @@ fn decisions(view: &View, service: &Service, ink: Ink, width: u16) -> Vec<Line<'
 }
 
 /// The servers, with bars, and their heading.
-fn servers(service: &Service, ink: Ink, width: u16) -> (Vec<Line<'static>>, String) {
+fn servers(service: &Service, shown: &Shown<'_>, width: u16) -> (Vec<Line<'static>>, String) {
     let width = usize::from(width);
-    let names: Vec<_> = service
-        .servers
-        .iter()
-        .map(|it| it.address.to_string())
-        .collect();
+    let sorted = service.servers(shown.order);
+    let names: Vec<_> = sorted.iter().map(|it| it.address.to_string()).collect();
     let longest = names.iter().map(String::len).max().unwrap_or(0).max(6);
     let name = longest.min(width.saturating_sub(53).max(14));
     let bar = width.saturating_sub(name + 44).min(60) as u16;
@@ -197,14 +198,14 @@ fn servers(service: &Service, ink: Ink, width: u16) -> (Vec<Line<'static>>, Stri
         .max()
         .unwrap_or(0)
         .max(1);
-    let rows = service.servers.iter().zip(names).map(|(server, text)| {
+    let rows = sorted.into_iter().zip(names).map(|(server, text)| {
         let Server {
             listed,
             destinations,
             ..
         } = *server;
         let number = |it: Option<String>| it.unwrap_or("-".into());
-        let state = server.state();
+        let state = service.state(server);
         Line::from(vec![
             Span::raw(format!(
                 " {:name$}{:>8}{:>8}{:>8} ",
@@ -216,14 +217,23 @@ fn servers(service: &Service, ink: Ink, width: u16) -> (Vec<Line<'static>>, Stri
             Span::styled(format!("{state:10}"), Style::new().fg(Color::Yellow)),
             Span::raw(format!("{:>7} ", count(destinations))),
             Span::styled(
-                ink.bar(destinations as f64 / most as f64, bar),
+                shown.ink.bar(destinations as f64 / most as f64, bar),
                 Style::new().fg(Color::Cyan),
             ),
         ])
     });
+    let title = |text: &str, order| match shown.order == order {
+        true => format!(">{text}"),
+        false => text.into(),
+    };
     let heading = format!(
         " {:name$}{:>8}{:>8}{:>8} {:10}{:>7} ",
-        "SERVER", "WEIGHT", "ACTIVE", "INACT", "", "DESTS"
+        "SERVER",
+        title("WEIGHT", Order::Weight),
+        title("ACTIVE", Order::Active),
+        "INACT",
+        "",
+        title("DESTS", Order::Destinations)
     );
     (rows.collect(), heading)
 }

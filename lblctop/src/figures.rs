@@ -2,7 +2,7 @@
 
 //! Numbers and bars for people.
 
-use std::env;
+use std::{env, time::Duration};
 
 /// `1234`, `123k`, `45.6M`
 pub(crate) fn count(number: u64) -> String {
@@ -51,6 +51,24 @@ pub(crate) fn bytes(number: u64) -> String {
         1000..1_000_000 => format!("{:.1} kB", number as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", number as f64 / 1e6),
         _ => format!("{:.1} GB", number as f64 / 1e9),
+    }
+}
+
+/// The first names of a list.
+pub(crate) fn some(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [one, two] => format!("{one} and {two}"),
+        [one, two, ..] => format!("{one}, {two} and {} more", names.len() - 2),
+    }
+}
+
+/// `2 s`
+pub(crate) fn span(interval: Duration) -> String {
+    match interval.as_secs_f64() {
+        long if long >= 9.95 => format!("{long:.0} s"),
+        short => format!("{} s", format!("{short:.1}").trim_end_matches(".0")),
     }
 }
 

@@ -1,26 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything as JSON, for machines. Rates are theirs to compute: counters only grow.
+//! Everything as JSON, for machines: counters since the services were made, which only grow, and
+//! what happened in one interval.
 
 use crate::{
-    model::{Server, Service, View},
+    counters::Counters,
+    model::{Other, Server, Service, View},
     verdict,
 };
-use serde_json::{json, Map, Value};
+use serde_json::{json, Value};
 
 pub(crate) fn text(view: &View) -> String {
     let services: Vec<_> = view.services.iter().map(service).collect();
-    format!("{:#}\n", json!({ "services": services }))
+    let others: Vec<_> = view.others.iter().map(other).collect();
+    let interval = view.elapsed.map(|it| it.as_secs_f64());
+    let all = json!({
+        "interval_seconds": interval,
+        "services": services,
+        "other_services": others,
+    });
+    format!("{all:#}\n")
+}
+
+fn other(it: &Other) -> Value {
+    json!({ "service": it.name, "scheduler": it.scheduler, "module": it.module() })
+}
+
+fn counters(it: &Counters) -> Value {
+    let all =
+        it.0.iter()
+            .map(|(name, value)| (name.clone(), json!(value)));
+    Value::Object(all.collect())
 }
 
 fn service(it: &Service) -> Value {
-    let counters: Map<_, _> = it
-        .total
-        .0
-        .iter()
-        .map(|(name, value)| (name.clone(), json!(value)))
-        .collect();
-    let servers: Vec<_> = it.servers.iter().map(server).collect();
+    let servers = it.servers.iter().map(|server| self::server(it, server));
+    let servers: Vec<_> = servers.collect();
     let table = it.table.as_ref().map(|table| {
         json!({
             "entries": table.entries,
@@ -30,14 +45,23 @@ fn service(it: &Service) -> Value {
             "expiration_seconds": table.expiration,
         })
     });
+    let interval = it.recent.as_ref().map(|recent| {
+        json!({
+            "seconds": it.interval.as_secs_f64(),
+            "calls": recent.calls(),
+            "hit_ratio": recent.hit_ratio(),
+            "spills": recent.spills(),
+            "counters": counters(recent),
+        })
+    });
     let verdict = verdict::of(it);
     json!({
         "service": it.name,
         "scheduler": it.scheduler,
+        "persistent": it.persistent,
         "calls": it.total.calls(),
-        "hit_ratio": it.total.hit_ratio(),
-        "spills": it.total.spills(),
-        "counters": counters,
+        "counters": counters(&it.total),
+        "interval": interval,
         "table": table,
         "servers": servers,
         "verdict": {
@@ -48,11 +72,12 @@ fn service(it: &Service) -> Value {
     })
 }
 
-fn server(it: &Server) -> Value {
+fn server(service: &Service, it: &Server) -> Value {
     json!({
         "server": it.address.to_string(),
         "destinations": it.destinations,
         "removed": it.removed,
+        "state": service.state(it),
         "weight": it.listed.map(|it| it.weight),
         "active_connections": it.listed.map(|it| it.active),
         "inactive_connections": it.listed.map(|it| it.inactive),

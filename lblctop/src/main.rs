@@ -13,6 +13,7 @@ mod json;
 mod list;
 mod misses;
 mod model;
+mod netlink;
 mod options;
 mod prometheus;
 mod screen;
@@ -22,6 +23,7 @@ mod table;
 mod tests;
 mod verdict;
 
+use model::View;
 use options::{Options, Output};
 use source::{Source, Trouble};
 use std::{
@@ -46,19 +48,31 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> Result<(), Trouble> {
-    let mut source = Source::new("/proc/net");
+    let dropin = "/sys/module/ip_vs_lblc_rs/parameters/dropin";
+    let mut source = Source::new("/proc/net", dropin, ipvs::read);
     match options.output() {
         Output::Screen => app::run(source, options),
         Output::Once => {
-            source.read()?.some()?;
-            thread::sleep(options.interval());
-            let view = source.read()?.some()?;
+            options.find(&source.read()?.some()?)?;
+            let view = after(&mut source, options)?.some()?;
             let chosen = options.find(&view)?;
             print(&screen::plain(&view, chosen))
         }
-        Output::Json => print(&json::text(&source.read()?)),
-        Output::Prometheus => print(&prometheus::text(&source.read()?)),
+        Output::Json => {
+            source.read()?;
+            print(&json::text(&after(&mut source, options)?))
+        }
+        Output::Prometheus => {
+            source.read()?;
+            print(&prometheus::text(&after(&mut source, options)?))
+        }
     }
+}
+
+/// What there is to see after an interval.
+fn after(source: &mut Source, options: &Options) -> Result<View, Trouble> {
+    thread::sleep(options.interval());
+    source.read()
 }
 
 /// Prints to stdout; that the reader has gone is none of our troubles.

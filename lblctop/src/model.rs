@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the three files say together.
+//! What the two files and IPVS say together.
 
 use crate::{
     counters::Counters,
@@ -11,9 +11,13 @@ use crate::{
 use std::{
     cmp::Reverse,
     collections::{HashMap, HashSet},
+    fmt,
     net::SocketAddr,
     time::Duration,
 };
+
+/// As many connections at least say something about a server.
+const FEW: u128 = 5;
 
 /// Everything there is to see, the services that were asked for most often first.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +27,61 @@ pub(crate) struct View {
     pub(crate) elapsed: Option<Duration>,
     /// How long ago the table was read.
     pub(crate) table_age: Duration,
-    /// Services with other schedulers.
-    pub(crate) others: Vec<String>,
+    /// Services with other schedulers, which are not shown.
+    pub(crate) others: Vec<Other>,
+}
+
+/// What servers are sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As IPVS lists them.
+    #[default]
+    Listed,
+    Active,
+    Destinations,
+    Weight,
+}
+
+impl Order {
+    pub(crate) fn next(self) -> Self {
+        match self {
+            Self::Listed => Self::Active,
+            Self::Active => Self::Destinations,
+            Self::Destinations => Self::Weight,
+            Self::Weight => Self::Listed,
+        }
+    }
+}
+
+/// A service that is not ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Other {
+    pub(crate) name: String,
+    pub(crate) scheduler: String,
+}
+
+impl Other {
+    /// The module that `lblc` is of, if the scheduler is that: one that is not ours is C's.
+    pub(crate) fn module(&self) -> Option<&'static str> {
+        (self.scheduler == "lblc").then_some("ip_vs_lblc")
+    }
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} has {}", self.name, self.scheduler)?;
+        self.module().map_or(Ok(()), |it| write!(f, " of {it}"))
+    }
+}
+
+/// The first services that are not ours, and how many more there are.
+pub(crate) fn summary(others: &[Other], most: usize) -> String {
+    let named: Vec<_> = others.iter().take(most).map(Other::to_string).collect();
+    let more = others.len().saturating_sub(most);
+    match more {
+        0 => named.join(", "),
+        _ => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 /// A service of ours.
@@ -32,12 +89,16 @@ pub(crate) struct View {
 pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) scheduler: String,
+    pub(crate) persistent: bool,
     /// Since it was made.
     pub(crate) total: Counters,
-    /// Since the last refresh.
+    /// Since the last refresh, and how long that is.
     pub(crate) recent: Option<Counters>,
+    pub(crate) interval: Duration,
     pub(crate) table: Option<Table>,
     pub(crate) servers: Vec<Server>,
+    /// Those that complete no connection.
+    pub(crate) stuck: Vec<SocketAddr>,
 }
 
 /// A server, of the service or of its memory.
@@ -50,26 +111,36 @@ pub(crate) struct Server {
     pub(crate) removed: bool,
 }
 
-impl Server {
-    /// What is to be known of it, in a word.
-    pub(crate) fn state(&self) -> &'static str {
-        match self.listed {
-            None if self.removed => "removed",
+impl Service {
+    /// What was counted since the last refresh, or, before there was one, since the service was
+    /// made.
+    pub(crate) fn current(&self) -> &Counters {
+        self.recent.as_ref().unwrap_or(&self.total)
+    }
+
+    /// What is to be known of a server of the service, in a word.
+    pub(crate) fn state(&self, server: &Server) -> &'static str {
+        match server.listed {
+            None if server.removed => "removed",
             None => "",
             Some(it) if it.weight <= 0 => "weight 0",
+            Some(_) if self.stuck.contains(&server.address) => "stuck",
             Some(it) if it.active > it.weight.unsigned_abs() => "overloaded",
+            Some(it) if it.is_full() => "full",
             _ => "",
         }
     }
-}
 
-impl Service {
-    /// What was counted of late, if there was anything, or else since the service was made.
-    pub(crate) fn current(&self) -> &Counters {
-        match &self.recent {
-            Some(recent) if recent.calls() > 0 => recent,
-            _ => &self.total,
+    /// The servers in an order: of numbers, the greatest first.
+    pub(crate) fn servers(&self, order: Order) -> Vec<&Server> {
+        let mut servers: Vec<_> = self.servers.iter().collect();
+        match order {
+            Order::Listed => {}
+            Order::Active => servers.sort_by_key(|it| Reverse(it.listed.map(|it| it.active))),
+            Order::Destinations => servers.sort_by_key(|it| Reverse(it.destinations)),
+            Order::Weight => servers.sort_by_key(|it| Reverse(it.listed.map(|it| it.weight))),
         }
+        servers
     }
 
     /// How often its connections missed their server since the last refresh.
@@ -90,10 +161,20 @@ impl View {
         self.services.sort_by_key(|it| Reverse(it.misses()));
     }
 
+    /// The names of the first services, and how many more there are.
+    pub(crate) fn names(&self, most: usize) -> String {
+        let names = self.services.iter().take(most).map(|it| it.name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        match self.services.len().saturating_sub(most) {
+            0 => names,
+            more => format!("{names} and {more} more"),
+        }
+    }
+
     /// The view, if it has a service to look at.
     pub(crate) fn some(self) -> Result<Self, Trouble> {
         if self.services.is_empty() {
-            return Err(Trouble::NoServices(self.others.into_iter().next()));
+            return Err(Trouble::NoServices(summary(&self.others, 3)));
         }
         Ok(self)
     }
@@ -105,6 +186,7 @@ impl View {
         for service in &mut self.services {
             let start = before.get(&service.name).copied().unwrap_or(&nothing);
             service.recent = Some(service.total.since(start));
+            service.interval = elapsed;
         }
         self.elapsed = Some(elapsed);
     }
@@ -120,31 +202,32 @@ impl View {
     }
 }
 
-/// Puts together what belongs to one service.
+/// Puts together what belongs to one service. `ours` says of a scheduler's name whether it is ours.
 pub(crate) fn join(
     counted: Vec<(String, Counters)>,
     tables: &[(String, Table)],
     virtuals: Vec<ipvs::Service>,
+    ours: impl Fn(&str) -> bool,
 ) -> View {
     let tables: HashMap<_, _> = tables.iter().map(|(name, it)| (name, it)).collect();
-    let (mut ours, mut others) = (HashMap::<_, Vec<_>>::new(), Vec::new());
-    for it in virtuals {
-        match it.is_ours() {
-            true => ours.entry(it.name.clone()).or_default().push(it),
-            false => others.push(format!("{} has {}", it.name, it.scheduler)),
-        }
-    }
+    let (mine, others): (Vec<_>, Vec<_>) = virtuals.into_iter().partition(|it| ours(&it.scheduler));
+    let mut mine: HashMap<_, _> = mine.into_iter().map(|it| (it.name.clone(), it)).collect();
+    let others = others.into_iter().map(|it| Other {
+        name: it.name,
+        scheduler: it.scheduler,
+    });
     let services = counted
         .into_iter()
         .map(|(name, total)| {
             let table = tables.get(&name).copied().cloned();
-            let (ipv6, mark) = (name.starts_with("FWM6 "), name.replacen("FWM6 ", "FWM ", 1));
-            let it = ours.get_mut(&mark).and_then(|all| take(all, ipv6));
-            let it = it.unwrap_or_default();
+            let it = mine.remove(&name).unwrap_or_default();
             Service {
+                stuck: stuck(&it.servers),
                 servers: servers(it.servers, table.as_ref()),
                 scheduler: it.scheduler,
+                persistent: it.persistent,
                 recent: None,
+                interval: Duration::ZERO,
                 name,
                 total,
                 table,
@@ -153,22 +236,34 @@ pub(crate) fn join(
         .collect();
     let mut view = View {
         services,
-        others,
+        others: others.collect(),
         ..View::default()
     };
     view.sort_by_calls();
     view
 }
 
-/// Of services with one name, which are of one firewall mark, that of the family.
-fn take(all: &mut Vec<ipvs::Service>, ipv6: bool) -> Option<ipvs::Service> {
-    // Without servers it may be of either.
-    let rank = |it: &ipvs::Service| {
-        let differs = |server: &ipvs::Server| 2 * u8::from(server.address.is_ipv6() != ipv6);
-        it.servers.first().map_or(1, differs)
+/// The servers that have open connections and of which none was closed of late, while others closed
+/// so many that five or more were to be expected. (IPVS remembers a closed connection for two
+/// minutes. One that was never answered is not closed: it is forgotten.)
+fn stuck(servers: &[ipvs::Server]) -> Vec<SocketAddr> {
+    let alive = servers.iter().filter(|it| it.inactive > 0);
+    let (open, closed) = alive.fold((0, 0), |(open, closed), it| {
+        (
+            open + u128::from(it.active),
+            closed + u128::from(it.inactive),
+        )
+    });
+    let is_stuck = |it: &&ipvs::Server| {
+        let active = u128::from(it.active);
+        let expected = active * closed >= FEW * open;
+        it.weight > 0 && it.inactive == 0 && active >= FEW && closed >= FEW && expected
     };
-    let at = (0..all.len()).min_by_key(|at| all.get(*at).map(rank))?;
-    Some(all.remove(at))
+    servers
+        .iter()
+        .filter(is_stuck)
+        .map(|it| it.address)
+        .collect()
 }
 
 /// The servers of the service, in IPVS' order, then those that only the table knows.

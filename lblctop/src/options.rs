@@ -12,11 +12,7 @@ use std::{
 
 /// Shows what the IPVS scheduler lblc_rs does: is locality working, and if not, why not?
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Keys: q quits, up and down choose a service, o orders, page up and \
-                                 page down scroll servers. See lblctop(8)."
-)]
+#[command(version, after_help = "Key h shows the keys. See lblctop(8).")]
 pub(crate) struct Options {
     /// Seconds between two refreshes
     #[arg(short, long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
@@ -30,11 +26,11 @@ pub(crate) struct Options {
     #[arg(long, group = "output")]
     once: bool,
 
-    /// Print everything as JSON
+    /// Print everything as JSON, after one interval
     #[arg(long, group = "output")]
     json: bool,
 
-    /// Print everything for Prometheus' textfile collector
+    /// Print everything for Prometheus' textfile collector, after one interval
     #[arg(long, group = "output")]
     prometheus: bool,
 }
@@ -61,9 +57,9 @@ impl Options {
         }
     }
 
-    /// The name of the service that was asked for.
-    pub(crate) fn service(&self) -> Option<String> {
-        self.service.clone()
+    /// Whether a service was asked for.
+    pub(crate) fn names_one(&self) -> bool {
+        self.service.is_some()
     }
 
     /// The place in `view` of the service that was asked for, or the first one.
@@ -71,9 +67,15 @@ impl Options {
         let Some(name) = &self.service else {
             return Ok(0);
         };
-        let found = view.services.iter().position(|it| it.name == *name);
-        found.ok_or_else(|| Trouble::NoSuchService(name.clone()))
+        let found = view.services.iter().position(|it| same(&it.name, name));
+        found.ok_or_else(|| Trouble::NoSuchService(name.clone(), view.names(5)))
     }
+}
+
+/// Whether a service of the first name is meant by the second one: `fwm1` is `FWM 1`.
+fn same(name: &str, wanted: &str) -> bool {
+    let letters = |it: &str| it.replace(' ', "").to_ascii_lowercase();
+    letters(name) == letters(wanted)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

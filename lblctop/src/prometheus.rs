@@ -6,6 +6,7 @@ use crate::{
     ipvs, misses,
     model::{Server, Service, View},
     table::Table,
+    verdict::{self, Level},
 };
 use std::fmt::{Display, Write};
 
@@ -15,6 +16,33 @@ pub(crate) fn text(view: &View) -> String {
     page.family("lblc_services", "gauge", "Services that the scheduler has.");
     page.sample("lblc_services", &[], all.len());
 
+    let name = "lblc_other_services";
+    page.family(name, "gauge", "Services of other schedulers, by scheduler.");
+    let mut schedulers: Vec<_> = view.others.iter().map(|it| it.scheduler.as_str()).collect();
+    schedulers.sort_unstable();
+    for same in schedulers.chunk_by(|a, b| a == b) {
+        if let Some(scheduler) = same.first() {
+            page.sample(name, &[("scheduler", scheduler)], same.len());
+        }
+    }
+    let name = "lblc_interval_seconds";
+    page.family(name, "gauge", "The interval that lblc_verdict is of.");
+    if let Some(interval) = view.elapsed {
+        page.sample(name, &[], interval.as_secs_f64());
+    }
+    let name = "lblc_verdict";
+    page.family(
+        name,
+        "gauge",
+        "Whether locality works: 1 for the level that it has.",
+    );
+    for it in all {
+        let level = verdict::of(it).level;
+        for each in Level::ALL {
+            let labels = [("service", it.name.as_str()), ("level", each.name())];
+            page.sample(name, &labels, u8::from(each == level));
+        }
+    }
     let name = "lblc_decisions_total";
     page.family(
         name,

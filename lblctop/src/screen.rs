@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the screen shows, at any size: the services, then of the chosen one the verdict, its decisions
-//! and its servers.
+//! What the screen shows, at any size: the services, then of the chosen one the verdict, its
+//! decisions and its servers.
 
 use crate::{
     detail::Detail,
     figures::{percent, rate, Ink},
     list::list,
-    model::{Service, View},
+    model::{summary, Order, Other, Service, View},
     verdict::{self, Level},
 };
 use ratatui::{
@@ -18,7 +18,24 @@ use ratatui::{
 };
 use std::io::IsTerminal;
 
-const KEYS: &str = " q quit   up/down service   o order   PgUp/PgDn servers";
+const KEYS: &str = " q quit   h help   up/down service   o, s order   PgUp/PgDn servers";
+
+const HELP: &str = "\
+ up, down, k, j    choose a service
+ Home, End, g, G   the first, the last service
+ o                 services by connections since they were made, or by misses now
+ s                 servers as listed, by active connections, destinations, weight
+ PgUp, PgDn        scroll the servers
+ h, ?              this; any key leaves it
+ q, Esc, Ctrl-C    quit
+
+ The verdict is of the interval that it names; NOW/s and SHARE are of the same
+ interval, EVER is since the service was made.
+ A server that is \"stuck\" has open connections and completed none of late,
+ while others did. lblctop(8) has more.";
+
+/// The size of a terminal that does not say how large it is.
+pub(crate) const USUAL: (u16, u16) = (80, 24);
 
 /// What is shown of a view.
 pub(crate) struct Shown<'a> {
@@ -27,6 +44,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) chosen: usize,
     /// How many servers are scrolled away.
     pub(crate) scroll: usize,
+    /// Of the servers.
+    pub(crate) order: Order,
     pub(crate) ink: Ink,
     /// At the end of the first line.
     pub(crate) note: String,
@@ -34,13 +53,19 @@ pub(crate) struct Shown<'a> {
     pub(crate) trouble: Option<String>,
     /// Whether somebody can press keys.
     pub(crate) keys: bool,
+    /// Whether the keys are explained instead of all else.
+    pub(crate) help: bool,
 }
 
 /// The screen as plain text: as large as the terminal, or 80x24 without one.
 pub(crate) fn plain(view: &View, chosen: usize) -> String {
     let terminal = std::io::stdout().is_terminal();
     let size = terminal.then(|| ratatui::crossterm::terminal::size().ok());
-    let (width, height) = size.flatten().unwrap_or((80, 24));
+    // A serial console says 0 by 0.
+    let known = size
+        .flatten()
+        .filter(|(width, height)| *width > 0 && *height > 0);
+    let (width, height) = known.unwrap_or(USUAL);
     // One line is left for the prompt.
     let mut buffer = Buffer::empty(Rect::new(0, 0, width.max(20), height.max(12) - 1));
     draw(
@@ -48,10 +73,12 @@ pub(crate) fn plain(view: &View, chosen: usize) -> String {
             view,
             chosen,
             scroll: 0,
+            order: Order::default(),
             ink: Ink::of_locale(),
             note: String::new(),
             trouble: None,
             keys: false,
+            help: false,
         },
         &mut buffer,
     );
@@ -72,21 +99,27 @@ pub(crate) fn text(buffer: &Buffer) -> String {
 pub(crate) fn draw(shown: &Shown<'_>, buffer: &mut Buffer) {
     let (width, height) = (buffer.area.width, usize::from(buffer.area.height));
     let mut page = vec![title(shown)];
+    let others = others(&shown.view.others, usize::from(width));
     let last = match &shown.trouble {
         Some(trouble) => Some(Line::styled(format!(" {trouble}"), bold(Color::Red))),
         None => shown.keys.then(|| Line::styled(KEYS, dim())),
     };
-    let free = height.saturating_sub(2 + usize::from(last.is_some()));
+    let free = height.saturating_sub(2 + usize::from(last.is_some()) + others.iter().len());
     let services = &shown.view.services;
-    if let Some(chosen) = services.get(shown.chosen) {
+    if shown.help {
+        page.push(Line::raw(""));
+        page.extend(HELP.lines().map(Line::raw));
+    } else if let Some(chosen) = services.get(shown.chosen) {
         let detail = Detail::of(shown, chosen, width);
         let wanted = free.saturating_sub(detail.height());
         let rows = services.len().min(wanted.max(free / 5).max(1));
         page.extend(list(shown, width, rows));
+        page.extend(others);
         page.extend(detail.lines(free.saturating_sub(rows), shown));
     } else if shown.trouble.is_none() {
         page.push(Line::raw(""));
         page.push(Line::raw(" No service uses the scheduler."));
+        page.extend(others);
     }
     page.truncate(height.saturating_sub(usize::from(last.is_some())));
     if let Some(last) = last {
@@ -97,6 +130,29 @@ pub(crate) fn draw(shown: &Shown<'_>, buffer: &mut Buffer) {
         buffer.set_line(buffer.area.x, y, line, width);
         buffer.set_style(Rect::new(buffer.area.x, y, width, 1), line.style);
     }
+}
+
+/// The services that are not ours, in a line.
+fn others(others: &[Other], width: usize) -> Option<Line<'static>> {
+    if others.is_empty() {
+        return None;
+    }
+    // C's `lblc` first: somebody may take it for ours.
+    let mut sorted = others.to_vec();
+    sorted.sort_by_key(|it| it.module().is_none());
+    let all: Vec<_> = (1..=sorted.len().min(9))
+        .rev()
+        .map(|most| format!(" Not shown: {}", summary(&sorted, most)))
+        .collect();
+    let fits = all.iter().find(|it| it.chars().count() <= width);
+    let text = fits.or(all.last()).cloned().unwrap_or_default();
+    let warns = others.iter().any(|it| it.module().is_some());
+    let style = if warns {
+        Style::new().fg(Color::Yellow)
+    } else {
+        dim()
+    };
+    Some(Line::styled(text, style))
 }
 
 pub(crate) fn bold(color: Color) -> Style {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads the files, one after the other, and what can go wrong with that.
+//! Reads the files and asks IPVS, one after the other, and what can go wrong with that.
 
 use crate::{
     counters::{self, Counters},
@@ -11,7 +11,7 @@ use crate::{
 use std::{
     fmt,
     fs::File,
-    io::{self, BufRead, BufReader, ErrorKind},
+    io::{self, BufRead, BufReader, ErrorKind, Read},
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -28,9 +28,10 @@ pub(crate) enum Trouble {
     NotLoaded,
     NotAllowed,
     Unreadable(PathBuf, io::Error),
-    /// And what uses other schedulers.
-    NoServices(Option<String>),
-    NoSuchService(String),
+    /// And what has other schedulers.
+    NoServices(String),
+    /// And which there are.
+    NoSuchService(String, String),
     NoTerminal,
     Output(io::Error),
 }
@@ -44,15 +45,17 @@ impl fmt::Display for Trouble {
             ),
             Self::NotAllowed => write!(f, "only root may read /proc/net/{TABLE}"),
             Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::NoServices(None) => write!(
+            Self::NoServices(others) if others.is_empty() => write!(
                 f,
                 "there are no services in this network namespace: ipvsadm -A ... -s lblc_rs"
             ),
-            Self::NoServices(Some(other)) => write!(
+            Self::NoServices(others) => write!(
                 f,
-                "no service here uses the scheduler ({other}): ipvsadm -E ... -s lblc_rs"
+                "no service here uses the scheduler ({others}): ipvsadm -E ... -s lblc_rs"
             ),
-            Self::NoSuchService(name) => write!(f, "no service here is called \"{name}\""),
+            Self::NoSuchService(name, all) => {
+                write!(f, "no service here is called \"{name}\": there is {all}")
+            }
             Self::NoTerminal => write!(
                 f,
                 "this is not a terminal: try --once, --json or --prometheus"
@@ -76,9 +79,15 @@ pub(crate) fn lines(mut file: impl BufRead, mut each: impl FnMut(&str)) -> io::R
     Ok(())
 }
 
+/// What IPVS says, with the servers of services whose scheduler is ours.
+type Ipvs = fn(&dyn Fn(&str) -> bool) -> io::Result<Vec<ipvs::Service>>;
+
 /// The files, and what they said before.
 pub(crate) struct Source {
     proc_net: PathBuf,
+    /// The parameter of the module that says whether `lblc` is ours.
+    dropin: PathBuf,
+    ipvs: Ipvs,
     counted: Option<(Instant, Vec<(String, Counters)>)>,
     tables: Vec<(String, Table)>,
     /// When the table was read, and when it may be again.
@@ -86,9 +95,15 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    pub(crate) fn new(proc_net: impl Into<PathBuf>) -> Self {
+    pub(crate) fn new(
+        proc_net: impl Into<PathBuf>,
+        dropin: impl Into<PathBuf>,
+        ipvs: Ipvs,
+    ) -> Self {
         Self {
             proc_net: proc_net.into(),
+            dropin: dropin.into(),
+            ipvs,
             counted: None,
             tables: Vec::new(),
             read_at: None,
@@ -106,14 +121,29 @@ impl Source {
             let (took, end) = (now.elapsed(), Instant::now());
             self.read_at = Some((end, end + pause(took)));
         }
-        let virtuals = self.parse("ip_vs", ipvs::parse)?;
+        let dropin = self.dropin()?;
+        let ours = |name: &str| name == "lblc_rs" || (dropin && name == "lblc");
+        let virtuals = (self.ipvs)(&ours).map_err(|error| match error.kind() {
+            ErrorKind::PermissionDenied => Trouble::NotAllowed,
+            _ => Trouble::Unreadable("netlink interface of IPVS".into(), error),
+        })?;
         let before = self.counted.replace((now, counted.clone()));
-        let mut view = model::join(counted, &self.tables, virtuals);
+        let mut view = model::join(counted, &self.tables, virtuals, ours);
         if let Some((then, before)) = before {
             view.compare(now - then, &before);
         }
         view.table_age = self.read_at.map_or(Duration::ZERO, |(at, _)| at.elapsed());
         Ok(view)
+    }
+
+    /// Whether the scheduler `lblc` is ours.
+    fn dropin(&self) -> Result<bool, Trouble> {
+        let mut text = String::new();
+        match File::open(&self.dropin).and_then(|mut it| it.read_to_string(&mut text)) {
+            Ok(_) => Ok(text.starts_with('Y')),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Trouble::Unreadable(self.dropin.clone(), error)),
+        }
     }
 
     fn parse<T>(

@@ -4,7 +4,7 @@
 
 use crate::{
     counters::Counters,
-    figures::{count, percent},
+    figures::{count, percent, some, span},
     misses::{self, Miss},
     model::Service,
 };
@@ -25,6 +25,8 @@ pub(crate) enum Level {
 }
 
 impl Level {
+    pub(crate) const ALL: [Self; 4] = [Self::Unknown, Self::Good, Self::Fair, Self::Bad];
+
     /// As machines read it.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -53,45 +55,117 @@ pub(crate) fn busiest(counters: &Counters) -> Vec<&'static Miss> {
     reasons
 }
 
-/// What is to be said of a service.
+/// What is to be said of a service: of the time since the last refresh, and of how it is now.
 pub(crate) fn of(service: &Service) -> Verdict {
-    let now = service.current();
+    let Some(now) = &service.recent else {
+        let advice = "The first interval is not over yet.";
+        return Verdict::new(Level::Unknown, "Nothing is known yet.", advice);
+    };
     let calls = now.calls();
     if calls == 0 {
-        return Verdict {
-            level: Level::Unknown,
-            answer: "Nothing has been scheduled yet.".into(),
-            advice: "If there is traffic, it does not get here: see ipvsadm -L -n --stats.".into(),
-        };
+        return without_connections(service);
     }
     let (level, answer, remedy) = judge(service, now, calls);
-    let mut advice = vec![remedy];
+    let mut advice = vec![remedy, fresh(service)];
     if now.get("failures") > 0 {
         advice.push("Memory was short: the table is not what it should be.".into());
     }
-    if service.scheduler.contains("persistent") {
+    if service.persistent {
         advice.push("(Persistent: only clients that are not known come to the scheduler.)".into());
     }
     advice.retain(|it| !it.is_empty());
-    let idle = service.recent.as_ref().is_some_and(|it| it.calls() == 0);
-    let when = match idle {
-        true => "No new connections now. Before: ",
-        false => "",
-    };
-    Verdict {
-        level,
-        answer: format!("{when}{answer}"),
-        advice: advice.join(" "),
+    Verdict::new(level, answer, advice.join(" "))
+}
+
+impl Verdict {
+    fn new(level: Level, answer: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self {
+            level,
+            answer: answer.into(),
+            advice: advice.into(),
+        }
     }
+}
+
+/// What is to be said of a service that nobody asked for since the last refresh.
+fn without_connections(service: &Service) -> Verdict {
+    if let Some((answer, advice)) = nobody(service) {
+        let answer = format!("{answer}: new connections are refused.");
+        return Verdict::new(Level::Bad, answer, advice);
+    }
+    if let Some((answer, advice)) = stuck(service) {
+        return Verdict::new(Level::Bad, answer, advice);
+    }
+    match service.total.calls() {
+        0 => Verdict::new(
+            Level::Unknown,
+            "Nothing has been scheduled yet.",
+            "If there is traffic, it does not get here: see ipvsadm -L -n --stats.",
+        ),
+        before => {
+            let (before, span) = (count(before), span(service.interval));
+            let answer = format!("No new connections in {span}. Before that there were {before}.");
+            Verdict::new(Level::Unknown, answer, fresh(service))
+        }
+    }
+}
+
+/// Why no server can take a connection, and what to do, if that is so.
+fn nobody(service: &Service) -> Option<(&'static str, &'static str)> {
+    let mut listed = service.servers.iter().filter_map(|it| it.listed).peekable();
+    if listed.peek().is_none() {
+        return Some(("The service has no server", "Add one: ipvsadm -a."));
+    }
+    let advice = "Raise one: ipvsadm -e ... -w.";
+    let quiesced = listed.all(|it| it.weight <= 0);
+    quiesced.then_some(("All servers have the weight 0", advice))
+}
+
+/// What is to be said of servers that complete no connection, if there are any.
+fn stuck(service: &Service) -> Option<(String, String)> {
+    let stuck: Vec<_> = service.stuck.iter().map(|it| it.to_string()).collect();
+    let number = match stuck.len() {
+        0 => return None,
+        1 => "completes",
+        _ => "complete",
+    };
+    let answer = format!("{} {number} no connection.", some(&stuck));
+    let advice = "Is it alive? Its destinations stay there until a health check (keepalived, \
+                  ldirectord) or ipvsadm takes it out.";
+    Some((answer, advice.into()))
+}
+
+/// What is to be said of servers to which no destination belongs, although the others have some.
+fn fresh(service: &Service) -> String {
+    let takes = |weight: i64| weight > 0;
+    let listed = service.servers.iter();
+    let listed = listed.filter(|it| it.listed.is_some_and(|it| takes(it.weight)));
+    let (new, old): (Vec<_>, Vec<_>) = listed.partition(|it| it.destinations == 0);
+    if new.is_empty() || old.iter().map(|it| it.destinations).sum::<u64>() < FEW {
+        return String::new();
+    }
+    let new: Vec<_> = new.iter().map(|it| it.address.to_string()).collect();
+    let has = if new.len() == 1 { "has" } else { "have" };
+    format!(
+        "{} {has} no destination, and will get new ones only: known ones stay where they are.",
+        some(&new)
+    )
 }
 
 /// How it is, and what is to be done.
 fn judge(service: &Service, now: &Counters, calls: u64) -> (Level, String, String) {
     let part = |count: u64, of: u64| percent(Some(count as f64 / of.max(1) as f64));
     let (hits, refused) = (now.get("hits"), now.get("none"));
+    let of = |calls: u64| match calls {
+        1 => format!("1 connection in {}", span(service.interval)),
+        _ => format!("{} connections in {}", count(calls), span(service.interval)),
+    };
     if refused > 0 {
-        let answer = format!("{} of the connections are REFUSED.", part(refused, calls));
+        let answer = format!("{} of {} were REFUSED.", part(refused, calls), of(calls));
         return (Level::Bad, answer, about("none", service));
+    }
+    if let Some((answer, advice)) = stuck(service) {
+        return (Level::Bad, answer, advice);
     }
     let entries = service.table.as_ref().map(|it| it.entries);
     if entries == Some(1) && !service.name.starts_with("FWM") {
@@ -116,28 +190,39 @@ fn judge(service: &Service, now: &Counters, calls: u64) -> (Level, String, Strin
             };
             let (stay, leave) = (part(hits, known), part(now.get(miss.name), known));
             let (name, why) = (miss.name, miss.means);
-            let answer = format!("{how}: {stay} stay where they were; {leave} {name}: {why}.");
+            let to = if new > 0 {
+                " to known destinations"
+            } else {
+                ""
+            };
+            let of = format!("{}{to}", of(known));
+            let answer = format!("{how}: {stay} of {of} stayed; {leave} {name}: {why}.");
             (level, answer, about(name, service))
         }
         _ if known == 0 => (
             Level::Fair,
-            "Locality is building up: only new destinations yet.".into(),
+            format!(
+                "Locality is building up: {}, all to new destinations.",
+                of(calls)
+            ),
             about("unknown", service),
         ),
         _ if (hits as f64) < GOOD * calls as f64 => (
             Level::Fair,
             format!(
-                "Locality is building up: known destinations stay ({}), but {} are new.",
-                part(hits, known),
-                part(new, calls)
+                "Locality is building up: of {}, {} had new destinations; the others stay ({}).",
+                of(calls),
+                part(new, calls),
+                part(hits, known)
             ),
             about("unknown", service),
         ),
         _ => (
             Level::Good,
             format!(
-                "Locality works: {} of the connections went where their destination was before.",
-                part(hits, calls)
+                "Locality works: {} of {} went where their destination was before.",
+                part(hits, calls),
+                of(calls)
             ),
             if evicts { full(service) } else { String::new() },
         ),
@@ -170,14 +255,15 @@ fn about(reason: &str, service: &Service) -> String {
             count(table.entries)
         ),
         "expired" => format!(
-            "Destinations are asked for less often than every {} s: raise net.ipv4.vs.lblc_expiration.",
+            "Destinations are asked for less often than every {} s: raise \
+             net.ipv4.vs.lblc_expiration.",
             table.expiration
         ),
-        "unavailable" => "Servers went away; their destinations move once. If it goes on: do health \
-                          checks flap?"
+        "unavailable" => "Servers went away; their destinations move once. If it goes on: do \
+                          health checks flap?"
             .into(),
-        "weight0" => "Servers were quiesced; their destinations move once. If it goes on: do weights \
-                      flap?"
+        "weight0" => "Servers were quiesced; their destinations move once. If it goes on: do \
+                      weights flap?"
             .into(),
         "overloaded" => {
             let (least, most) = listed().fold((i64::MAX, 0), |(least, most), it| {
@@ -188,19 +274,22 @@ fn about(reason: &str, service: &Service) -> String {
                 _ => most.to_string(),
             };
             format!(
-                "A weight is the number of connections that a server can take at once (now {weights}): \
-                 raise it, or add servers."
+                "A weight is the number of connections that a server can take at once \
+                 (now {weights}): raise it, or add servers."
             )
         }
         "threshold" => "Servers have as many connections as ipvsadm -x allows: raise that, or add \
                         servers."
             .into(),
-        "none" if listed().next().is_none() => "The service has no server: ipvsadm -a.".into(),
-        "none" if listed().all(|it| it.weight <= 0) => {
-            "All servers have the weight 0: ipvsadm -e ... -w.".into()
+        "none" => match nobody(service) {
+            Some((_, advice)) => advice,
+            None if listed().all(|it| it.weight <= 0 || it.is_full()) => {
+                "All servers have as many connections as ipvsadm -x allows: raise that, or add \
+                 servers."
+            }
+            None => "There are servers that can take connections now.",
         }
-        "none" => "Servers have the weight 0, or are at their threshold: ipvsadm -e ... -w ... -x."
-            .into(),
+        .into(),
         _ => String::new(),
     }
 }

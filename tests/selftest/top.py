@@ -3,14 +3,16 @@
 """lblctop(8), on a real terminal and for machines."""
 
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from xml.etree import ElementTree
 
-from harness import Skip, loaded, main, run, wait_until
-from lab import VIP, VIP6, Lab, Traffic, key, sysctl
+from harness import Skip, loaded, main, run, unload_all, wait_until
+from lab import VIP, VIP6, Lab, Traffic, inside, key, sysctl
 
 try:
     from terminal import Terminal, picture
@@ -20,7 +22,7 @@ except ImportError:
 lab = Lab()
 EXPIRATION = "net/ipv4/vs/lblc_expiration"
 LIMIT = "net/ipv4/vs/lblc_rs_max_entries"
-SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (-?\d+)')
+SAMPLE = re.compile(r'([a-z_]+)(?:\{((?:[a-z_]+="(?:[^"\\\n]|\\[\\"n])*",?)*)\})? (-?\d+(?:\.\d+)?)')
 
 
 def top(*options, **size):
@@ -73,7 +75,9 @@ def it_says_why_locality_fails():
             terminal.until("unknown: new destination, or forgotten", "table is full", "(now 10)",
                            "10 of 10 entries")
             lab.ipvs(*(lab.server("-e", name, 0) for name in lab.names))
-            terminal.until("of the connections are REFUSED", "weight 0: ipvsadm -e")
+            terminal.until("were REFUSED", "Raise one: ipvsadm -e")
+            lab.ipvs(*(lab.server("-e", name, 1000) for name in lab.names))
+            terminal.until("Locality ")
     finally:
         sysctl(EXPIRATION, 86400)
         sysctl(LIMIT, 1 << 18)
@@ -89,8 +93,8 @@ def it_shows_spills_and_overloaded_servers():
         terminal.until("10.0.11.2:0 1 2 ", " overloaded ")
         for n in range(20):
             assert lab.ask(key(n)) == "s2"
-        terminal.until("No new connections now.", " overloaded 0 20 ")
-        terminal.until("Locality fails: ", "overloaded: its server is over its weight", "now 1 to 1000")
+        text = terminal.until("No new connections in 0.5 s. Before that there were 42.", "overloaded 0 20 ")
+        assert re.search(r"^ overloaded +0 +20 +- +its server is over its weight$", text, re.M), text
 
 
 def it_takes_any_size_of_terminal():
@@ -121,12 +125,20 @@ def keys_choose_a_service():
         terminal.press("\x1b[H")
         terminal.until(">FWM 1", " FWM 1: ")
         terminal.press("\x1b[B")
-        terminal.until(f">TCP [{VIP6}]:80", f" TCP [{VIP6}]:80: ", "One destination", "[fd00:1::2]:80")
+        terminal.until(f">TCP [{VIP6}]:80", f" TCP [{VIP6}]:80: No new connections in", "[fd00:1::2]:80")
         terminal.press("k")
         terminal.until(">FWM 1", " FWM 1: ")
         terminal.press("o")
         terminal.until("most misses first")
-        terminal.press("?\x1b[5~\x1b[6~xyz")
+        for order in (">ACTIVE", ">DESTS", ">WEIGHT"):
+            terminal.press("s")
+            terminal.until(order)
+        for key_of_help in ("h", "?"):
+            terminal.press(key_of_help)
+            terminal.until("choose a service", "any key leaves it")
+            terminal.press("j")
+            terminal.until(">FWM 1")
+        terminal.press("\x1b[5~\x1b[6~xyz")
         terminal.until(">FWM 1")
 
 
@@ -182,9 +194,7 @@ def json_is_what_the_files_say():
         lab.ask(key(n))
         lab.ask(key(n, ipv6=True), port=81)
     lab.ipvs(lab.server("-d", "s1"))
-    out, err, status = said("--json")
-    assert status == 0 and not err
-    services = {it["service"]: it for it in json.loads(out)["services"]}
+    services = judged()
     assert set(services) == {"FWM 1", "FWM6 2"}
     found = {it["server"]: it["destinations"] for it in services["FWM 1"]["servers"]}
     found |= {it["server"]: it["destinations"] for it in services["FWM6 2"]["servers"]}
@@ -193,6 +203,136 @@ def json_is_what_the_files_say():
     assert removed == ["10.0.11.2:0"], removed
     assert services["FWM 1"]["counters"]["unknown"] == 30 == services["FWM 1"]["calls"]
     assert services["FWM6 2"]["table"]["entries"] == 30 and services["FWM6 2"]["scheduler"] == "lblc_rs"
+
+
+def judged(interval="0.1"):
+    """What --json says of each service."""
+    out, err, status = said("--json", "--interval", interval)
+    assert status == 0 and not err, (out, err)
+    return {it["service"]: it for it in json.loads(out)["services"]}
+
+
+def a_verdict_is_of_its_interval():
+    lab.service()
+    with Traffic() as traffic:
+        traffic.flows()
+        lab.ipvs(*(lab.server("-e", name, 0) for name in lab.names))
+        wait_until(lambda: judged("0.5")["FWM 1"]["verdict"]["level"] == "bad", "refusals are bad")
+        refused = judged()["FWM 1"]["counters"]["none"]
+        assert refused > 0
+        lab.ipvs(*(lab.server("-e", name, 1000) for name in lab.names))
+        traffic.flows()
+        lab.ask(key(1))
+        found = judged("2")["FWM 1"]
+        assert found["counters"]["none"] >= refused and found["interval"]["counters"]["none"] == 0, found
+        assert found["interval"]["calls"] < found["calls"] and found["interval"]["seconds"] >= 2, found
+        assert found["verdict"]["level"] == "good", found["verdict"]
+        assert found["verdict"]["advice"] == "" and "connections in 2" in found["verdict"]["answer"], found
+    out = said("--prometheus", "--interval", "0.1")[0]
+    assert 'lblc_verdict{service="FWM 1",level="unknown"} 1\n' in out, out
+    assert 'lblc_verdict{service="FWM 1",level="bad"} 0\n' in out, out
+
+
+def a_service_of_c_is_named():
+    lab.service("lblc")
+    out, err, status = said("--once", "--interval", "0.1")
+    assert (out, status) == ("", 1) and "(FWM 1 has lblc of ip_vs_lblc)" in err, (out, err)
+    lab.service(mark=2)
+    lab.service("rr", mark=3)
+    line = " Not shown: FWM 1 has lblc of ip_vs_lblc, FWM 3 has rr\n"
+    assert line in said("--once", "--interval", "0.1")[0]
+    with top() as terminal:
+        terminal.until("1 service", line.strip())
+    out = said("--prometheus", "--interval", "0.1")[0]
+    assert 'lblc_other_services{scheduler="lblc"} 1\n' in out, out
+    lab.clear()
+    unload_all()
+    run("modprobe ip_vs_lblc_rs dropin=1")
+    lab.service("lblc")
+    lab.service(mark=2)
+    assert set(judged()) == {"FWM 1", "FWM 2"}
+    assert "Not shown" not in said("--once", "--interval", "0.1")[0]
+    lab.clear()
+    unload_all()
+
+
+def services_of_one_mark_have_their_own_servers():
+    lab.service(weights={"s1": 100})
+    # An IPv6 service that tunnels to an IPv4 server, and one of each family without any.
+    lab.ipvs("-A -f 1 -6 -s lblc_rs", lab.server("-a", "s2", 200, "-f 1 -6", how="-i"))
+    lab.ipvs("-A -f 2 -6 -s lblc_rs", "-A -f 2 -s lblc_rs", lab.server("-a", "s3", 300, "-f 2"))
+    # One of C's beside ours.
+    lab.ipvs("-A -f 3 -s lblc", lab.server("-a", "s4", 400, "-f 3"), "-A -f 3 -6 -s lblc_rs")
+    found = {name: [(it["server"], it["weight"]) for it in service["servers"]]
+             for name, service in judged().items()}
+    assert found == {"FWM 1": [("10.0.11.2:0", 100)], "FWM6 1": [("10.0.12.2:0", 200)],
+                     "FWM 2": [("10.0.13.2:0", 300)], "FWM6 2": [], "FWM6 3": []}, found
+    levels = {name: it["verdict"]["answer"] for name, it in judged().items()}
+    assert levels["FWM6 2"] == "The service has no server: new connections are refused.", levels
+
+
+def a_size_of_0_is_no_size():
+    lab.service()
+    lab.ask(key(1))
+    if not Terminal:
+        raise Skip("there is no pyte")
+    for options, more in (("--once --interval 0.1", ["DECISION"]), ("--interval 0.1", ["q quit"])):
+        with Terminal(["sh", "-c", f"stty rows 0 columns 0; exec lblctop {options}"]) as terminal:
+            terminal.until("FWM 1", "OF CAP", "SERVER", "10.0.14.2:0 1000", *more)
+            terminal.press("q")
+            assert terminal.wait() == 0
+
+
+def a_dead_server_is_named():
+    weights = {"s1": 0, "s2": 1000, "s3": 0, "s4": 0}
+    lab.service(weights=weights)
+    with inside("s2"):
+        run("nft add table inet dead")
+        run("nft 'add chain inet dead drops { type filter hook input priority 0; policy drop; }'")
+    try:
+        for n in range(8):
+            assert lab.connect(key(n), timeout=0.1).server is None
+        lab.ipvs(*(lab.server("-e", name, 1000) for name in weights))
+        for n in range(60):
+            assert lab.ask(key(100 + n)) != "s2"
+        found = judged()["FWM 1"]
+        assert found["verdict"]["level"] == "bad", found["verdict"]
+        assert found["verdict"]["answer"] == "10.0.12.2:0 completes no connection.", found["verdict"]
+        states = {it["server"]: it["state"] for it in found["servers"]}
+        assert states == {"10.0.11.2:0": "", "10.0.12.2:0": "stuck", "10.0.13.2:0": "", "10.0.14.2:0": ""}
+        with top() as terminal:
+            terminal.until("10.0.12.2:0 completes no connection.", "Is it alive?", " stuck ")
+    finally:
+        with inside("s2"):
+            run("nft delete table inet dead")
+
+
+def a_server_that_comes_back_gets_new_destinations_only():
+    lab.service()
+    lab.ipvs(lab.server("-e", "s1", 0))
+    for n in range(50):  # all that Traffic asks for
+        lab.ask(key(n))
+    lab.ipvs(lab.server("-e", "s1", 1000))
+    with Traffic(), top() as terminal:
+        terminal.until("Locality works: 100 %", "10.0.11.2:0 has no destination, and will get new ones only")
+
+
+def metrics_do_not_outlive_the_module():
+    """The manual's command, as it stands there."""
+    with open("/work/man/lblctop.8") as file:
+        page = file.read().split("For Prometheus, once a minute", 1)[1]
+    command = page.split(".Bd -literal -offset indent\n", 1)[1].split(".Ed\n", 1)[0]
+    lab.service()
+    with tempfile.TemporaryDirectory() as folder:
+        run(command, cwd=folder)
+        assert os.listdir(folder) == ["lblc.prom"]
+        with open(folder + "/lblc.prom") as file:
+            assert "lblc_services 1\n" in file.read()
+        run("ipvsadm -C")
+        wait_until(lambda: not run("rmmod ip_vs_lblc_rs", check=False).returncode, "the module goes")
+        done = run(command, cwd=folder, check=False)
+        assert "the module is not loaded" in done.stderr, done
+        assert os.listdir(folder) == []
 
 
 def prometheus_can_read_it():
@@ -215,7 +355,7 @@ def prometheus_can_read_it():
             assert name == last, f"{line}: not in its family"
             series = name, frozenset((labels or "").split(","))
             assert series not in values, line
-            values[series] = int(value)
+            values[series] = float(value)
     assert all(set(it) == {"HELP", "TYPE"} for it in families.values()), families
     assert all((it["TYPE"] == "counter") == name.endswith("_total") for name, it in families.items())
     for service in ("FWM 1", "FWM6 1"):
@@ -239,7 +379,8 @@ def what_is_wrong_is_said_in_one_line():
     modes = ([], ["--once"], ["--json"], ["--prometheus"])
     refuses("there are no services .*ipvsadm -A", 1, "--once")
     refuses("there are no services", 1)
-    assert said("--json") == ('{\n  "services": []\n}\n', "", 0)
+    out, err, code = said("--json")
+    assert (json.loads(out)["services"], json.loads(out)["other_services"], err, code) == ([], [], "", 0)
     assert "lblc_services 0\n" in said("--prometheus")[0]
     lab.service("rr")
     refuses(r"no service here uses the scheduler \(FWM 1 has rr\)", 1, "--once")
@@ -247,7 +388,8 @@ def what_is_wrong_is_said_in_one_line():
     for mode in modes:
         refuses("only root may read", 1, *mode, prefix=["setpriv", "--reuid", "1000", "--clear-groups"])
     refuses("this is not a terminal", 1)
-    refuses('no service here is called "FWM 3"', 1, "--once", "--service", "FWM 3")
+    refuses('no service here is called "FWM 3": there is FWM 2', 1, "--once", "--service", "FWM 3")
+    assert "FWM 2: " in said("--once", "--service", "fwm2", "--interval", "0.1")[0]
     refuses("unexpected argument '--twice' found .*--help", 2, "--twice")
     refuses("invalid value '0' for '--interval <SECONDS>'", 2, "--interval", "0")
     refuses("the argument '--once' cannot be used with '--json'", 2, "--once", "--json")
@@ -278,6 +420,8 @@ def a_picture_has_what_the_screen_shows():
 
 main([it_says_that_locality_works, it_says_why_locality_fails, it_shows_spills_and_overloaded_servers,
       it_takes_any_size_of_terminal, keys_choose_a_service, whoever_ends_it_the_terminal_is_restored,
-      it_outlives_services_and_the_module, once_is_one_screen_of_text, json_is_what_the_files_say,
+      a_verdict_is_of_its_interval, a_service_of_c_is_named, services_of_one_mark_have_their_own_servers,
+      a_size_of_0_is_no_size, a_dead_server_is_named, a_server_that_comes_back_gets_new_destinations_only,
+      metrics_do_not_outlive_the_module, it_outlives_services_and_the_module, once_is_one_screen_of_text, json_is_what_the_files_say,
       prometheus_can_read_it, what_is_wrong_is_said_in_one_line, a_reader_that_goes_away_is_no_trouble,
       a_picture_has_what_the_screen_shows], lab)

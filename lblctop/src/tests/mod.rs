@@ -11,18 +11,22 @@
 
 mod answers;
 mod files;
+mod netlink;
 mod screen;
 
 use crate::{
     counters,
     figures::Ink,
     ipvs,
-    model::{self, View},
+    model::{self, Order, View},
     screen::{draw, text, Shown},
     table,
 };
 use ratatui::{buffer::Buffer, layout::Rect};
-use std::time::Duration;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 const TABLE: &str = include_str!("../../proc/ip_vs_lblc_rs");
 const STATS: &str = include_str!("../../proc/ip_vs_lblc_rs_stats");
@@ -32,8 +36,56 @@ fn view(stats: &str, table: &str, ipvs: &str) -> View {
     model::join(
         counters::parse(stats.as_bytes()).unwrap(),
         &table::parse(table.as_bytes()).unwrap(),
-        ipvs::parse(ipvs.as_bytes()).unwrap(),
+        virtuals(ipvs),
+        |name| name == "lblc_rs",
     )
+}
+
+/// What netlink says where `/proc/net/ip_vs` says this; `FWM6` is a firewall mark of IPv6.
+fn virtuals(text: &str) -> Vec<ipvs::Service> {
+    let hexadecimal = |it: &str| u32::from_str_radix(it, 16).ok();
+    let address = |it: &str| -> Option<SocketAddr> {
+        let (address, port) = it.rsplit_once(':')?;
+        let address = match address.strip_prefix('[') {
+            Some(six) => IpAddr::V6(six.strip_suffix(']')?.parse().ok()?),
+            None => IpAddr::V4(hexadecimal(address)?.into()),
+        };
+        Some((address, hexadecimal(port)? as u16).into())
+    };
+    let mut services: Vec<ipvs::Service> = Vec::new();
+    for line in text.lines() {
+        let words: Vec<_> = line.split_ascii_whitespace().collect();
+        let number = |at: usize| words.get(at).and_then(|it| it.parse().ok());
+        match words[..] {
+            ["->", it, _, _, _, _] => {
+                let server = || {
+                    Some(ipvs::Server {
+                        address: address(it)?,
+                        weight: number(3)? as i64,
+                        active: number(4)?,
+                        inactive: number(5)?,
+                        threshold: 0,
+                    })
+                };
+                let servers = services.last_mut().map(|it| &mut it.servers);
+                servers.into_iter().for_each(|it| it.extend(server()));
+            }
+            [kind, it, scheduler, ..] => services.extend((|| {
+                let what = match kind.starts_with("FWM") {
+                    true => hexadecimal(it)?.to_string(),
+                    false => address(it)?.to_string(),
+                };
+                Some(ipvs::Service {
+                    name: format!("{kind} {what}"),
+                    scheduler: scheduler.into(),
+                    persistent: words.contains(&"persistent"),
+                    servers: Vec::new(),
+                })
+            })()),
+            _ => {}
+        }
+    }
+    services
 }
 
 fn recorded() -> View {
@@ -60,10 +112,12 @@ fn drawn(view: &View, width: u16, height: u16, chosen: usize, scroll: usize) -> 
         view,
         chosen,
         scroll,
+        order: Order::default(),
         ink: Ink::Blocks,
         note: "every 2 s".into(),
         trouble: None,
         keys: true,
+        help: false,
     };
     draw(&shown, &mut buffer);
     text(&buffer)
