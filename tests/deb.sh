@@ -51,8 +51,12 @@ deb_modules_need_exactly_their_kernel() {
 
 # Everything that `make modules` reads is in the package.
 deb_dkms_has_the_whole_source() {
-	local file
-	for file in Kbuild Makefile VERSION *.rs bindings/* ipvs/* kernel_ext/*.rs kernel_ext/rcu/* lblc/* netns/*; do
+	local file folders
+	# The folders are the crate's modules.
+	folders=$(sed -n 's/^mod \(.*\);/\1/p' ip_vs_lblc_rs.rs | while read -r name; do ls -d "$name" 2>/dev/null || true; done)
+	[[ $folders == *lblc* ]]
+	# shellcheck disable=SC2086 # words
+	for file in Kbuild Makefile VERSION *.rs $(find $folders -type f); do
 		cmp "$file" "build/deb/unpacked/usr/src/ip-vs-lblc-rs-$version/$file"
 	done
 }
