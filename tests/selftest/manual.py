@@ -1,26 +1,81 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What the manual page tells people to type works as it stands there."""
+"""What the manual page and the documents tell people to type works as it stands there."""
 
-from harness import commands, loaded, main, run
-from lab import Lab, key, sysctl
+import contextlib
+import os
+import socket
+import threading
+
+from documents import blocks, follow
+from harness import commands, loaded, main, run, unload_all, wait_until
+from lab import Lab, Traffic, inside, key, sysctl
 
 lab = Lab(servers=2)
+DAILY = "docs/daily-work.md"
+DROPIN = "/etc/modprobe.d/ip_vs_lblc_rs-dropin.conf"
+IP_TRANSPARENT = 19
+
+
+def without_marks():
+    """The director without marks and routes for them, whoever made them."""
+    for table in ("inet lab", "inet cache", "ip cache"):
+        run(f"nft delete table {table}", check=False)
+    for family in ("-4", "-6"):
+        for mark in (1, 2):
+            while not run(f"ip {family} rule del fwmark {mark}", check=False).returncode:
+                pass
+        run(f"ip {family} route flush table 100", check=False)
+
+
+def director():
+    """The director of README.md."""
+    without_marks()
+    follow(blocks("README.md", "The director")[0])
+
+
+def keeps(ipv6=False):
+    """Destinations are spread over the servers, and each stays with its own."""
+    first = [lab.ask(key(n, ipv6)) for n in range(20)]
+    assert set(first) == set(lab.names), first
+    assert [lab.ask(key(n, ipv6)) for n in range(20)] == first
 
 
 def a_transparent_cache():
-    # What the lab has set up for the other cases.
-    run("nft delete table inet lab")
-    for family in ("-4", "-6"):
-        for mark in (1, 2):
-            run(f"ip {family} rule del fwmark {mark}")
-        run(f"ip {family} route del local default dev lo table 100")
+    without_marks()
     for command in commands("A transparent cache"):
         run(command)
     assert "ip_vs_lblc_rs" in loaded()
-    first = [lab.ask(key(n)) for n in range(20)]
-    assert set(first) == set(lab.names), first
-    assert [lab.ask(key(n)) for n in range(20)] == first
+    keeps()
+
+
+def the_readmes_transparent_cache():
+    without_marks()
+    four, six = blocks("README.md", "The director")
+    routes = blocks("README.md", "Each cache")[0]
+    here = [("", "198.18.0.0/15"), ("-6", "fd00:d::/64")]
+    for listener in lab.servers.selector.get_map().values():
+        listener.fileobj.setsockopt(socket.SOL_IP, IP_TRANSPARENT, 1)
+    for name in lab.names:
+        with inside(name):
+            for family, network in here:
+                run(f"ip {family} route del local {network} dev lo table local")
+    follow(four)
+    assert lab.ask(key(1), timeout=1) is None, "the caches take no packets for foreign addresses yet"
+    try:
+        for name in lab.names:
+            with inside(name):
+                follow(routes)
+        keeps()
+        follow(six)
+        keeps(ipv6=True)
+    finally:
+        for name in lab.names:
+            with inside(name):
+                for family, network in here:
+                    run(f"ip {family} route add local {network} dev lo")
+                    run(f"ip {family} rule del iif eth0", check=False)
+                    run(f"ip {family} route flush table 100", check=False)
 
 
 def why_a_destination_moved():
@@ -37,4 +92,160 @@ def a_shorter_memory():
     assert sysctl("net/ipv4/vs/lblc_expiration") == "3600"
 
 
-main([why_a_destination_moved, a_shorter_memory, a_transparent_cache], lab)
+def of_a_server_of_weight_1_the_third_connection_leaves():
+    """What README.md and the manual page say of weights."""
+    lab.service(weights={"s1": 1, "s2": 1})
+    (first,) = lab.hold(key(1))
+    (second,) = lab.hold(key(1))
+    (third,) = lab.hold(key(1))
+    assert first.server == second.server != third.server, (first.server, second.server, third.server)
+
+
+def one_packet_scheduling_knows_no_load():
+    """What README.md and the manual page say of -o: flag-1 has no effect."""
+    for options, servers in (("-b flag-1", {"s1", "s2"}), ("-o -b flag-1", {"s1"})):
+        lab.clear()
+        lab.service(weights={"s1": 1}, options=options)
+        assert lab.send([key(1)]) == ["s1"]
+        lab.ipvs(lab.server("-a", "s2", 1000))
+        got = {server for _ in range(9) for server in lab.send([key(1)])}
+        assert got == servers, (options, got)
+
+
+def names():
+    """The schedulers, lblc and lblc_rs, that a service can have now, and the modules that this loads."""
+    can = []
+    for scheduler in ("lblc", "lblc_rs"):
+        if not run(f"ipvsadm -A -f 7 -s {scheduler}", check=False).returncode:
+            run("ipvsadm -D -f 7")
+            can.append(scheduler)
+    return can, loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}
+
+
+def remove_sample():
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(DROPIN)
+
+
+def the_dropin_leaves_c_where_ours_is_not():
+    sample = blocks("docs/keepalived.md", "A new director")[0]
+    ours = run("modinfo -n ip_vs_lblc_rs")
+    unload_all()
+    try:
+        follow(sample)
+        assert names() == (["lblc", "lblc_rs"], {"ip_vs_lblc_rs"})
+        unload_all()
+        # A kernel for which ours was not built, not installed any more, or cannot be loaded.
+        os.rename(ours, ours + ".away")
+        assert names() == (["lblc"], {"ip_vs_lblc"})
+        unload_all()
+        with open(ours, "w") as file:
+            file.write("no module")
+        assert names() == (["lblc"], {"ip_vs_lblc"})
+        os.unlink(ours)
+        os.rename(ours + ".away", ours)
+        # C's has the name, and keeps it until it is unloaded.
+        assert names() == (["lblc"], {"ip_vs_lblc"})
+        unload_all()
+        assert names() == (["lblc", "lblc_rs"], {"ip_vs_lblc_rs"})
+    finally:
+        if os.path.exists(ours + ".away"):
+            os.rename(ours + ".away", ours)
+        remove_sample()
+        unload_all()
+
+
+def first_lblc_rs_then_the_dropin():
+    """The way from README.md's module to keepalived's name, while connections go on."""
+    unload_all()
+    director()
+    try:
+        with Traffic() as traffic:
+            traffic.flows()
+            (held,) = lab.hold(key(200))
+            assert names() == (["lblc_rs"], {"ip_vs_lblc_rs"})
+            follow(blocks("docs/keepalived.md", "A director that runs with lblc_rs")[0])
+            traffic.flows()
+            assert names() == (["lblc", "lblc_rs"], {"ip_vs_lblc_rs"})
+            assert "-A -f 1 -s lblc\n" in run("ipvsadm -S -n")
+            held.sock.send(b"hello\n")
+        assert not traffic.refused
+    finally:
+        remove_sample()
+        lab.clear()
+        unload_all()
+
+
+def a_dash_in_the_name_loads_the_module_and_fails():
+    """DIAGNOSTICS of the manual page."""
+    unload_all()
+    done = run("ipvsadm -A -f 7 -s lblc-rs", check=False)
+    assert done.returncode and "Scheduler or persistence engine not found" in done.stderr, done
+    assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc_rs"}
+
+
+def a_server_is_taken_out_and_comes_back():
+    director()
+    (held,) = [it for it in (lab.hold(key(n))[0] for n in range(2)) if it.server == "s1"]
+    drain = blocks(DAILY, "Take a server out")[0]
+    waits = threading.Thread(target=follow, args=(drain,))
+    waits.start()
+    wait_until(lambda: lab.counters()["s1"][0] == 0, "the weight is 0")
+    assert {lab.ask(key(n)) for n in range(20)} == {"s2"}
+    assert waits.is_alive(), "a connection is open"
+    lab.release([held])
+    waits.join()
+    follow(blocks(DAILY, "Bring it back")[0])
+    assert lab.counters()["s1"][0] == 1000
+    assert {lab.ask(key(n)) for n in range(20)} == {"s2"}, "known destinations do not come back"
+    assert lab.ask(key(100)) == "s1"
+
+
+def all_destinations_are_forgotten():
+    director()
+    lab.ipvs(lab.server("-e", "s1", 0))
+    assert {lab.ask(key(n)) for n in range(20)} == {"s2"}
+    lab.ipvs(lab.server("-e", "s1", 1000))
+    follow(blocks(DAILY, "Forget all destinations")[0])
+    assert "s1" in {lab.ask(key(n)) for n in range(20)}
+
+
+def one_destination_is_pinned():
+    director()
+    lab.ipvs(lab.server("-e", "s2", 0))
+    assert lab.ask("198.18.0.7") == "s1"
+    follow(blocks(DAILY, "Move or pin one destination")[0])
+    assert [lab.ask("198.18.0.7") for _ in range(9)] == ["s2"] * 9
+    assert lab.ask("198.18.0.8") == "s1"
+
+
+def services_outlive_a_reboot():
+    director()
+    save, restore = blocks(DAILY, "Before a reboot")
+    before = run("ipvsadm -S -n")
+    follow(save)
+    run("ipvsadm -C")
+    unload_all()
+    follow(restore)
+    assert sorted(run("ipvsadm -S -n").splitlines()) == sorted(before.splitlines())
+    assert "ip_vs_lblc_rs" in loaded()
+    keeps()
+
+
+def another_version_is_loaded_under_traffic():
+    director()
+    born = os.stat("/sys/module/ip_vs_lblc_rs").st_ino
+    with Traffic() as traffic:
+        traffic.flows()
+        follow(blocks(DAILY, "Another version of the module")[0])
+        traffic.flows()
+    assert not traffic.refused, traffic.refused
+    assert os.stat("/sys/module/ip_vs_lblc_rs").st_ino != born
+
+
+main([why_a_destination_moved, a_shorter_memory, of_a_server_of_weight_1_the_third_connection_leaves,
+      one_packet_scheduling_knows_no_load, the_dropin_leaves_c_where_ours_is_not,
+      a_dash_in_the_name_loads_the_module_and_fails, a_transparent_cache, the_readmes_transparent_cache,
+      first_lblc_rs_then_the_dropin, a_server_is_taken_out_and_comes_back,
+      all_destinations_are_forgotten, one_destination_is_pinned, services_outlive_a_reboot,
+      another_version_is_loaded_under_traffic], lab)
