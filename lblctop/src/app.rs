@@ -4,10 +4,10 @@
 
 use crate::{
     figures::{span, Ink},
-    model::{Order, View},
+    model::{Order, Service, View},
     options::Options,
     screen::{self, Shown},
-    source::{Source, Trouble},
+    source::{Source, Trouble, Wanted},
 };
 use ratatui::{
     crossterm::{
@@ -57,6 +57,8 @@ pub(crate) fn run(mut source: Source, options: &Options) -> Result<(), Trouble> 
         scroll: 0,
         by_misses: false,
         order: Order::default(),
+        destinations: false,
+        wanted: source.wanted(),
         help: false,
         interval,
         ink: Ink::of_locale(),
@@ -102,6 +104,8 @@ struct App {
     scroll: usize,
     by_misses: bool,
     order: Order,
+    destinations: bool,
+    wanted: Wanted,
     help: bool,
     interval: Duration,
     ink: Ink,
@@ -116,6 +120,7 @@ impl App {
         stop: &AtomicBool,
     ) -> io::Result<()> {
         while !stop.load(Ordering::Relaxed) {
+            self.want();
             terminal.draw(|frame| screen::draw(&self.shown(), frame.buffer_mut()))?;
             // Sleeps until there is something new to draw.
             loop {
@@ -155,6 +160,7 @@ impl App {
             note: format!("every {}{order}", span(self.interval)),
             trouble: self.trouble.clone(),
             keys: true,
+            destinations: self.destinations,
             help: self.help,
         }
     }
@@ -187,6 +193,13 @@ impl App {
         chosen.unwrap_or(0)
     }
 
+    /// Tells the reader whose destinations are shown, if they are.
+    fn want(&self) {
+        let shown = self.view.services.get(self.place());
+        let shown = shown.filter(|_| self.destinations);
+        self.wanted.set(shown.map(|it| it.name.clone()));
+    }
+
     /// Does what a key says; returns whether that is to quit.
     fn press(&mut self, key: KeyEvent) -> bool {
         if key.kind == KeyEventKind::Release {
@@ -202,6 +215,10 @@ impl App {
             _ if help => {}
             KeyCode::Char('q') | KeyCode::Esc => return true,
             KeyCode::Char('h' | '?') => self.help = true,
+            KeyCode::Char('d') => {
+                self.destinations = !self.destinations;
+                self.scroll = 0;
+            }
             KeyCode::Char('s') => self.order = self.order.next(),
             KeyCode::Up | KeyCode::Char('k') => self.choose(place.saturating_sub(1)),
             KeyCode::Down | KeyCode::Char('j') => self.choose((place + 1).min(last)),
@@ -209,12 +226,13 @@ impl App {
             KeyCode::End | KeyCode::Char('G') => self.choose(last),
             KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(5),
             KeyCode::PageDown => {
-                let servers = self
-                    .view
-                    .services
-                    .get(place)
-                    .map_or(0, |it| it.servers.len());
-                self.scroll = (self.scroll + 5).min(servers.saturating_sub(1));
+                let service = self.view.services.get(place);
+                let latest = |it: &Service| it.table.as_ref().map_or(0, |it| it.latest.len());
+                let rows = service.map_or(0, |it| match self.destinations {
+                    true => latest(it),
+                    false => it.servers.len(),
+                });
+                self.scroll = (self.scroll + 5).min(rows.saturating_sub(1));
             }
             KeyCode::Char('o') => {
                 self.by_misses = !self.by_misses;

@@ -7,6 +7,7 @@ use crate::{
     misses::{self, Miss},
     model::{Order, Server, Service, View},
     screen::{bold, color, dim, fit, heading, Shown},
+    table::Destination,
     verdict::{self, Verdict},
 };
 use ratatui::{
@@ -16,8 +17,7 @@ use ratatui::{
 use std::time::Duration;
 
 /// What is to be seen of the chosen service.
-pub(crate) struct Detail<'a> {
-    service: &'a Service,
+pub(crate) struct Detail {
     head: Vec<Line<'static>>,
     decisions: Vec<Line<'static>>,
     /// Without the heading, which depends on how many there is room for.
@@ -25,13 +25,15 @@ pub(crate) struct Detail<'a> {
     server_heading: String,
 }
 
-impl<'a> Detail<'a> {
-    pub(crate) fn of(shown: &Shown<'_>, service: &'a Service, width: u16) -> Self {
-        let (servers, server_heading) = servers(service, shown, width);
+impl Detail {
+    pub(crate) fn of(shown: &Shown<'_>, service: &Service, width: u16) -> Self {
+        let (servers, server_heading) = match shown.destinations {
+            true => destinations(service),
+            false => servers(service, shown, width),
+        };
         Self {
             head: head(shown.view, service, usize::from(width)),
             decisions: decisions(shown.view, service, shown.ink, width),
-            service,
             servers,
             server_heading,
         }
@@ -66,10 +68,10 @@ impl<'a> Detail<'a> {
         lines.append(&mut self.decisions);
         lines.extend(gap());
         lines.push(heading(self.server_heading));
-        lines.extend(self.servers.into_iter().skip(scroll).take(room));
-        if self.service.servers.is_empty() {
+        if all == 0 {
             lines.push(Line::raw(" none"));
         }
+        lines.extend(self.servers.into_iter().skip(scroll).take(room));
         lines
     }
 }
@@ -234,6 +236,30 @@ fn servers(service: &Service, shown: &Shown<'_>, width: u16) -> (Vec<Line<'stati
         "INACT",
         "",
         title("DESTS", Order::Destinations)
+    );
+    (rows.collect(), heading)
+}
+
+/// The destinations that were used last, and their heading.
+fn destinations(service: &Service) -> (Vec<Line<'static>>, String) {
+    let latest = service.table.as_ref().map(|it| it.latest.as_slice());
+    let latest = latest.unwrap_or_default();
+    let longest = |of: fn(&Destination) -> &str| latest.iter().map(|it| of(it).len()).max();
+    let name = longest(|it| &it.address).unwrap_or(0).max(11);
+    let server = longest(|it| &it.server).unwrap_or(0).max(6);
+    let rows = latest.iter().map(|it| {
+        let moved = match &it.moved {
+            Some((from, ago)) => format!("from {from} {} s ago", ago.as_secs()),
+            None if it.removed => "server removed".into(),
+            None => String::new(),
+        };
+        let row = format!(" {:name$} {:server$}{:>8} ", it.address, it.server, it.idle);
+        let moved = Span::styled(moved, Style::new().fg(Color::Yellow));
+        Line::from(vec![Span::raw(row), moved])
+    });
+    let heading = format!(
+        " {:name$} {:server$}{:>8} {:9}",
+        "DESTINATION", "SERVER", "IDLE s", "MOVED"
     );
     (rows.collect(), heading)
 }

@@ -13,6 +13,7 @@ mod json;
 mod list;
 mod misses;
 mod model;
+mod moves;
 mod netlink;
 mod options;
 mod prometheus;

@@ -18,14 +18,15 @@ use ratatui::{
 };
 use std::io::IsTerminal;
 
-const KEYS: &str = " q quit   h help   up/down service   o, s order   PgUp/PgDn servers";
+const KEYS: &str = " q quit   h help   up/down service   o, s order   d destinations   PgUp/PgDn";
 
 const HELP: &str = "\
  up, down, k, j    choose a service
  Home, End, g, G   the first, the last service
  o                 services by connections since they were made, or by misses now
  s                 servers as listed, by active connections, destinations, weight
- PgUp, PgDn        scroll the servers
+ d                 its destinations in the place of servers, those used last first
+ PgUp, PgDn        scroll servers or destinations
  h, ?              this; any key leaves it
  q, Esc, Ctrl-C    quit
 
@@ -53,6 +54,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) trouble: Option<String>,
     /// Whether somebody can press keys.
     pub(crate) keys: bool,
+    /// Whether destinations are shown in the place of servers.
+    pub(crate) destinations: bool,
     /// Whether the keys are explained instead of all else.
     pub(crate) help: bool,
 }
@@ -78,6 +81,7 @@ pub(crate) fn plain(view: &View, chosen: usize) -> String {
             note: String::new(),
             trouble: None,
             keys: false,
+            destinations: false,
             help: false,
         },
         &mut buffer,

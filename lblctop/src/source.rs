@@ -6,6 +6,7 @@ use crate::{
     counters::{self, Counters},
     ipvs,
     model::{self, View},
+    moves::Moves,
     table::{self, Table},
 };
 use std::{
@@ -13,6 +14,7 @@ use std::{
     fs::File,
     io::{self, BufRead, BufReader, ErrorKind, Read},
     path::PathBuf,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -79,6 +81,22 @@ pub(crate) fn lines(mut file: impl BufRead, mut each: impl FnMut(&str)) -> io::R
     Ok(())
 }
 
+/// The name of a service, which one thread sets and another one reads.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted(Arc<Mutex<Option<String>>>);
+
+impl Wanted {
+    fn get(&self) -> Option<String> {
+        self.0.lock().ok().and_then(|it| it.clone())
+    }
+
+    pub(crate) fn set(&self, name: Option<String>) {
+        if let Ok(mut it) = self.0.lock() {
+            *it = name;
+        }
+    }
+}
+
 /// What IPVS says, with the servers of services whose scheduler is ours.
 type Ipvs = fn(&dyn Fn(&str) -> bool) -> io::Result<Vec<ipvs::Service>>;
 
@@ -90,6 +108,9 @@ pub(crate) struct Source {
     ipvs: Ipvs,
     counted: Option<(Instant, Vec<(String, Counters)>)>,
     tables: Vec<(String, Table)>,
+    /// The service whose destinations are wanted, which another thread says.
+    wanted: Wanted,
+    moves: Moves,
     /// When the table was read, and when it may be again.
     read_at: Option<(Instant, Instant)>,
 }
@@ -106,18 +127,30 @@ impl Source {
             ipvs,
             counted: None,
             tables: Vec::new(),
+            wanted: Wanted::default(),
+            moves: Moves::default(),
             read_at: None,
         }
+    }
+
+    /// Says whose destinations are to be read.
+    pub(crate) fn wanted(&self) -> Wanted {
+        self.wanted.clone()
     }
 
     /// What there is to see now, and what has changed since the last time.
     pub(crate) fn read(&mut self) -> Result<View, Trouble> {
         let (now, counted) = (Instant::now(), self.parse(STATS, counters::parse)?);
         let known = |(name, _): &(String, Counters)| self.tables.iter().any(|(it, _)| it == name);
-        let due = self.read_at.is_none_or(|(_, again)| now >= again);
+        let wanted = self.wanted.get();
+        let due = self.read_at.is_none_or(|(_, again)| now >= again) || !self.moves.of(&wanted);
         // A new service is not left without its table.
         if due || !counted.iter().all(known) {
-            self.tables = self.parse(TABLE, table::parse)?;
+            self.tables = self.parse(TABLE, |file| table::parse(file, wanted.as_deref()))?;
+            self.moves.watch(wanted.as_deref());
+            for (_, table) in &mut self.tables {
+                self.moves.note(&mut table.latest);
+            }
             let (took, end) = (now.elapsed(), Instant::now());
             self.read_at = Some((end, end + pause(took)));
         }

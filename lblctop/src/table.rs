@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_lblc_rs`: what each service remembers. It may be long: it is read line by line, and
-//! of a destination only its server is counted.
+//! `/proc/net/ip_vs_lblc_rs`: what each service remembers. It may be long: it is read line by line,
+//! and of a destination only its server is counted; of one service, those that were used last are
+//! kept.
 //!
 //! ```text
 //! FWM 1 entries 2 buckets 1024 max 262144 expiration 86400 bytes 8320
@@ -11,9 +12,10 @@
 
 use crate::source::lines;
 use std::{
-    collections::HashMap,
+    collections::{BinaryHeap, HashMap},
     io::{self, BufRead},
     net::SocketAddr,
+    time::Duration,
 };
 
 /// What a service remembers.
@@ -27,6 +29,21 @@ pub(crate) struct Table {
     pub(crate) bytes: u64,
     /// The destinations of each server.
     pub(crate) servers: HashMap<SocketAddr, Destinations>,
+    /// Those that were used last, these first, if they were asked for.
+    pub(crate) latest: Vec<Destination>,
+}
+
+/// A destination, which sorts by how long it was idle.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Destination {
+    /// For how many seconds nobody has asked for it.
+    pub(crate) idle: u64,
+    pub(crate) address: String,
+    pub(crate) server: String,
+    /// The server is not in the service at present.
+    pub(crate) removed: bool,
+    /// The server that it had before, and for how long it has had this one, if it was seen to move.
+    pub(crate) moved: Option<(String, Duration)>,
 }
 
 /// The destinations that a server has.
@@ -60,8 +77,14 @@ impl Table {
     }
 }
 
-/// The services in the file's order, with names as they are written there.
-pub(crate) fn parse(file: impl BufRead) -> io::Result<Vec<(String, Table)>> {
+/// How many destinations of a service are kept.
+const LATEST: usize = 1000;
+
+/// The services in the file's order, with names as they are written there, and the latest
+/// destinations of the one that is called `wanted`.
+pub(crate) fn parse(file: impl BufRead, wanted: Option<&str>) -> io::Result<Vec<(String, Table)>> {
+    let mut latest = BinaryHeap::new();
+    let mut wants = false;
     let mut services: Vec<(String, Table)> = Vec::new();
     // The servers of the service that is being read, by their text: a million lines name a few of them.
     let mut servers = HashMap::new();
@@ -72,9 +95,26 @@ pub(crate) fn parse(file: impl BufRead) -> io::Result<Vec<(String, Table)>> {
         };
         if !line.starts_with(' ') {
             settle(&mut services, &mut servers);
-            services.push((format!("{first} {second}"), Table::of(words)));
-        } else if words.next().is_some_and(is_number) {
+            let name = format!("{first} {second}");
+            if wants {
+                keep(&mut services, &mut latest);
+            }
+            wants = wanted == Some(name.as_str());
+            services.push((name, Table::of(words)));
+        } else if let Some(idle) = words.next().filter(|it| is_number(it)) {
             let removed = words.any(|word| word == "removed");
+            if wants {
+                latest.push(Destination {
+                    idle: idle.parse().unwrap_or(u64::MAX),
+                    address: first.to_owned(),
+                    server: second.to_owned(),
+                    removed,
+                    moved: None,
+                });
+                if latest.len() > LATEST {
+                    latest.pop();
+                }
+            }
             if !servers.contains_key(second) {
                 servers.insert(second.to_owned(), Destinations::default());
             }
@@ -85,7 +125,17 @@ pub(crate) fn parse(file: impl BufRead) -> io::Result<Vec<(String, Table)>> {
         }
     })?;
     settle(&mut services, &mut servers);
+    if wants {
+        keep(&mut services, &mut latest);
+    }
     Ok(services)
+}
+
+/// Gives the service that was read last its destinations.
+fn keep(services: &mut [(String, Table)], latest: &mut BinaryHeap<Destination>) {
+    if let Some((_, table)) = services.last_mut() {
+        table.latest = std::mem::take(latest).into_sorted_vec();
+    }
 }
 
 fn is_number(word: &str) -> bool {

@@ -256,6 +256,22 @@ def a_service_of_c_is_named():
     unload_all()
 
 
+def destinations_tell_where_they_were():
+    lab.service()
+    lab.ipvs(*(lab.server("-e", name, 0) for name in ("s2", "s3", "s4")))
+    for n in range(30):
+        assert lab.ask(key(n)) == "s1"
+    with top() as terminal:
+        terminal.until("SERVER WEIGHT")
+        terminal.press("d")
+        terminal.until("DESTINATION SERVER IDLE s MOVED", "of 30", " 10.0.11.2:0 ")
+        lab.ipvs(lab.server("-e", "s2", 1000), lab.server("-e", "s1", 0))
+        assert lab.ask(key(7)) == "s2"
+        terminal.until("198.18.0.7 10.0.12.2:0 ", " from 10.0.11.2:0 ")
+        terminal.press("d")
+        terminal.until("SERVER WEIGHT")
+
+
 def services_of_one_mark_have_their_own_servers():
     lab.service(weights={"s1": 100})
     # An IPv6 service that tunnels to an IPv4 server, and one of each family without any.
@@ -420,7 +436,7 @@ def a_picture_has_what_the_screen_shows():
 
 main([it_says_that_locality_works, it_says_why_locality_fails, it_shows_spills_and_overloaded_servers,
       it_takes_any_size_of_terminal, keys_choose_a_service, whoever_ends_it_the_terminal_is_restored,
-      a_verdict_is_of_its_interval, a_service_of_c_is_named, services_of_one_mark_have_their_own_servers,
+      a_verdict_is_of_its_interval, a_service_of_c_is_named, destinations_tell_where_they_were, services_of_one_mark_have_their_own_servers,
       a_size_of_0_is_no_size, a_dead_server_is_named, a_server_that_comes_back_gets_new_destinations_only,
       metrics_do_not_outlive_the_module, it_outlives_services_and_the_module, once_is_one_screen_of_text, json_is_what_the_files_say,
       prometheus_can_read_it, what_is_wrong_is_said_in_one_line, a_reader_that_goes_away_is_no_trouble,

@@ -99,7 +99,7 @@ fn services_of_one_name_find_their_own_servers() {
 #[test]
 fn cut_anywhere_the_files_give_whole_lines_only() {
     for end in 0..TABLE.len() {
-        for (_, table) in table::parse(TABLE[..end].as_bytes()).unwrap() {
+        for (_, table) in table::parse(TABLE[..end].as_bytes(), Some("FWM 1")).unwrap() {
             let known: HashSet<_> = table.servers.keys().collect();
             for server in known {
                 assert!(TABLE.contains(&format!(" {server} ")), "{server} of {end}");
@@ -117,7 +117,7 @@ fn cut_anywhere_the_files_give_whole_lines_only() {
 fn nonsense_is_left_out() {
     let table = "  198.18.0.1 10.0.11.2:80 1\nFWM 1 entries x buckets\n\n  a\n  b c d\n  e 10.0.11.2:80 -\n\
                  \u{7f}\n  198.18.0.1 nobody 3\n  198.18.0.2 10.0.11.2:80 3 removed now\n";
-    let parsed = table::parse(table.as_bytes()).unwrap();
+    let parsed = table::parse(table.as_bytes(), None).unwrap();
     assert_eq!(parsed.len(), 1);
     assert_eq!(parsed[0].1.entries, 0);
     let server = "10.0.11.2:80".parse().unwrap();
@@ -160,8 +160,10 @@ fn a_million_entries_are_counted_by_server() {
             n % 99
         );
     }
-    let table = &table::parse(text.as_bytes()).unwrap()[0].1;
+    let table = &table::parse(text.as_bytes(), Some("FWM 1")).unwrap()[0].1;
     assert_eq!(table.servers.len(), 7);
+    assert_eq!(table.latest.len(), 1000, "of a long table those used last");
+    assert!(table.latest.iter().all(|it| it.idle == 0));
     assert_eq!(
         table.servers.values().map(|it| it.count).sum::<u64>(),
         1_000_000
@@ -220,6 +222,47 @@ fn a_second_reading_has_what_happened_since() {
         .collect();
     assert_eq!(recent, [2, 3]);
     assert!(view.elapsed.unwrap() > Duration::ZERO);
+}
+
+#[test]
+fn a_destination_that_moves_is_told_from_where() {
+    let table = |servers: [u8; 2]| {
+        let line = |at: usize| format!("  198.18.0.{at} 10.0.{}.2:0 {}\n", servers[at], 9 - at);
+        format!(
+            "FWM 2 entries 0\n  198.18.9.9 10.0.1.2:0 0\nFWM 1 entries 2\n{}{}",
+            line(0),
+            line(1)
+        )
+    };
+    let files = [
+        ("ip_vs_lblc_rs", &*table([11, 12])),
+        ("ip_vs_lblc_rs_stats", "FWM 1 hits 5\n"),
+    ];
+    let folder = Folder::new("moves", &files);
+    let mut source = source(&folder);
+    let latest = |source: &mut Source| {
+        source.read().unwrap().services[0]
+            .table
+            .clone()
+            .unwrap()
+            .latest
+    };
+    assert!(latest(&mut source).is_empty(), "nobody asked for them");
+    source.wanted().set(Some("FWM 1".into()));
+    let first = latest(&mut source);
+    let addresses: Vec<_> = first.iter().map(|it| it.address.as_str()).collect();
+    assert_eq!(
+        addresses,
+        ["198.18.0.1", "198.18.0.0"],
+        "the one used last is first"
+    );
+    assert!(first.iter().all(|it| it.moved.is_none()));
+    fs::write(folder.0.join("ip_vs_lblc_rs"), table([11, 13])).unwrap();
+    let second = latest(&mut source);
+    assert_eq!(second[0].moved.as_ref().unwrap().0, "10.0.12.2:0");
+    assert!(second[1].moved.is_none());
+    source.wanted().set(None);
+    assert!(latest(&mut source).is_empty());
 }
 
 #[test]

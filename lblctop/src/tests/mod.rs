@@ -35,7 +35,7 @@ const IPVS: &str = include_str!("../../proc/ip_vs");
 fn view(stats: &str, table: &str, ipvs: &str) -> View {
     model::join(
         counters::parse(stats.as_bytes()).unwrap(),
-        &table::parse(table.as_bytes()).unwrap(),
+        &table::parse(table.as_bytes(), None).unwrap(),
         virtuals(ipvs),
         |name| name == "lblc_rs",
     )
@@ -106,9 +106,8 @@ fn after(table: &str, grown: &[(&str, u64)]) -> View {
     view
 }
 
-fn drawn(view: &View, width: u16, height: u16, chosen: usize, scroll: usize) -> String {
-    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
-    let shown = Shown {
+fn shown(view: &View, chosen: usize, scroll: usize) -> Shown<'_> {
+    Shown {
         view,
         chosen,
         scroll,
@@ -117,8 +116,13 @@ fn drawn(view: &View, width: u16, height: u16, chosen: usize, scroll: usize) -> 
         note: "every 2 s".into(),
         trouble: None,
         keys: true,
+        destinations: false,
         help: false,
-    };
-    draw(&shown, &mut buffer);
+    }
+}
+
+fn drawn(view: &View, width: u16, height: u16, chosen: usize, scroll: usize) -> String {
+    let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+    draw(&shown(view, chosen, scroll), &mut buffer);
     text(&buffer)
 }

@@ -2,12 +2,15 @@
 
 //! What a screen of any size shows.
 
-use super::{after, drawn, recorded, view};
+use super::{after, drawn, recorded, shown, view};
 use crate::{
     counters::Counters,
     figures::{count, percent, rate, Ink},
     misses,
+    screen::{draw, text, Shown},
+    table::Destination,
 };
+use ratatui::{buffer::Buffer, layout::Rect};
 use std::time::Duration;
 
 #[test]
@@ -55,6 +58,43 @@ fn eighty_by_twenty_four_answers() {
         assert!(text.contains(part), "{part}:\n{text}");
     }
     assert_eq!(text.lines().count(), 24, "{text}");
+}
+
+#[test]
+fn destinations_take_the_place_of_servers() {
+    let mut view = recorded();
+    let latest = (0..40).map(|n| Destination {
+        idle: n,
+        address: format!("198.18.0.{n}"),
+        server: "10.0.11.2:0".into(),
+        removed: n == 1,
+        moved: (n == 0).then(|| ("10.0.12.2:0".into(), Duration::from_secs(3))),
+    });
+    view.services[0].table.as_mut().unwrap().latest = latest.collect();
+    for (width, height, scroll) in [(0, 0, 2), (10, 5, 2), (80, 24, 2), (200, 60, 0)] {
+        let mut buffer = Buffer::empty(Rect::new(0, 0, width, height));
+        let shown = Shown {
+            destinations: true,
+            ..shown(&view, 0, scroll)
+        };
+        draw(&shown, &mut buffer);
+        let text = text(&buffer);
+        if height == 60 {
+            assert!(
+                text.contains(" 198.18.0.0  10.0.11.2:0       0 from 10.0.12.2:0 3 s ago"),
+                "{text}"
+            );
+            assert!(
+                text.contains(" 198.18.0.1  10.0.11.2:0       1 server removed"),
+                "{text}"
+            );
+        } else if height == 24 {
+            assert!(
+                text.contains("MOVED      3-") && !text.contains(" 198.18.0.1 "),
+                "{text}"
+            );
+        }
+    }
 }
 
 #[test]
