@@ -221,8 +221,8 @@ def a_verdict_is_of_its_interval():
         refused = judged()["FWM 1"]["counters"]["none"]
         assert refused > 0
         lab.ipvs(*(lab.server("-e", name, 1000) for name in lab.names))
-        traffic.flows()
-        lab.ask(key(1))
+        before = traffic.served
+        wait_until(lambda: traffic.served > before + 60, "each destination is known")
         found = judged("2")["FWM 1"]
         assert found["counters"]["none"] >= refused and found["interval"]["counters"]["none"] == 0, found
         assert found["interval"]["calls"] < found["calls"] and found["interval"]["seconds"] >= 2, found
