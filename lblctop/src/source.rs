@@ -27,7 +27,8 @@ const SHARE: u32 = 10;
 /// What cannot be helped here.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    NotLoaded,
+    /// And what has other schedulers.
+    NotLoaded(String),
     NotAllowed,
     Unreadable(PathBuf, io::Error),
     /// And what has other schedulers.
@@ -41,10 +42,16 @@ pub(crate) enum Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLoaded => write!(
-                f,
-                "the module is not loaded, or not in this network namespace: modprobe ip_vs_lblc_rs"
-            ),
+            Self::NotLoaded(others) => {
+                write!(
+                    f,
+                    "the module is not loaded, or not in this network namespace"
+                )?;
+                if !others.is_empty() {
+                    write!(f, " ({others})")?;
+                }
+                write!(f, ": modprobe ip_vs_lblc_rs")
+            }
             Self::NotAllowed => write!(f, "only root may read /proc/net/{TABLE}"),
             Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
             Self::NoServices(others) if others.is_empty() => write!(
@@ -169,6 +176,17 @@ impl Source {
         Ok(view)
     }
 
+    /// The services that there are without our module.
+    fn others(&self) -> String {
+        // To ask IPVS would load it.
+        if !self.proc_net.join("ip_vs").exists() {
+            return String::new();
+        }
+        let all = (self.ipvs)(&|_| false).unwrap_or_default();
+        let view = model::join(Vec::new(), &[], all, |_| false);
+        model::summary(&view.others, 3)
+    }
+
     /// Whether the scheduler `lblc` is ours.
     fn dropin(&self) -> Result<bool, Trouble> {
         let mut text = String::new();
@@ -187,7 +205,7 @@ impl Source {
         let path = self.proc_net.join(name);
         let open = || parse(BufReader::with_capacity(1 << 16, File::open(&path)?));
         open().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Trouble::NotLoaded,
+            ErrorKind::NotFound => Trouble::NotLoaded(self.others()),
             ErrorKind::PermissionDenied => Trouble::NotAllowed,
             _ => Trouble::Unreadable(path, error),
         })

@@ -412,7 +412,10 @@ def what_is_wrong_is_said_in_one_line():
     lab.clear()
     run("rmmod ip_vs_lblc_rs")
     for mode in modes:
-        refuses("the module is not loaded.*modprobe ip_vs_lblc_rs", 1, *mode)
+        refuses("the module is not loaded.*namespace: modprobe ip_vs_lblc_rs", 1, *mode)
+    lab.service("lblc")
+    for mode in modes:
+        refuses(r"the module is not loaded.*namespace \(FWM 1 has lblc of ip_vs_lblc\): modprobe", 1, *mode)
 
 
 def a_reader_that_goes_away_is_no_trouble():

@@ -173,7 +173,16 @@ fn a_million_entries_are_counted_by_server() {
 #[test]
 fn what_is_not_there_is_told() {
     let folder = Folder::new("nothing", &[]);
-    assert!(matches!(source(&folder).read(), Err(Trouble::NotLoaded)));
+    let said = source(&folder).read().unwrap_err().to_string();
+    assert!(
+        said.ends_with("network namespace: modprobe ip_vs_lblc_rs"),
+        "{said}"
+    );
+    fs::write(folder.0.join("ip_vs"), "").unwrap();
+    let said = source(&folder).read().unwrap_err().to_string();
+    let others =
+        "namespace (TCP 10.0.1.100:81 has rr, FWM 2 has lblc_rs, FWM 1 has lblc_rs and 3 more): ";
+    assert!(said.contains(others), "{said}");
     let folder = Folder::new(
         "empty",
         &[("ip_vs_lblc_rs", ""), ("ip_vs_lblc_rs_stats", "")],
