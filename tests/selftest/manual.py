@@ -107,6 +107,24 @@ def of_a_server_of_weight_1_the_third_connection_leaves():
     assert first.server == second.server != third.server, (first.server, second.server, third.server)
 
 
+def half_open_connections_count():
+    """What the manual page says of flag-1: TCP connections are active from their first packet on."""
+    lab.service(weights={"s1": 1})
+    assert lab.ask(key(1)) == "s1"
+    with inside("s1"):
+        run("nft add table inet dead")
+        run("nft 'add chain inet dead drops { type filter hook input priority 0; policy drop; }'")
+    try:
+        for _ in range(2):
+            assert lab.connect(key(1), timeout=0.1).server is None
+        assert lab.counters()["s1"][1] == 2
+        lab.ipvs(lab.server("-a", "s2", 1000))
+        assert lab.ask(key(1)) == "s2"
+    finally:
+        with inside("s1"):
+            run("nft delete table inet dead")
+
+
 def one_packet_scheduling_knows_no_load():
     """What README.md and the manual page say of -o: flag-1 has no effect."""
     for options, servers in (("-b flag-1", {"s1", "s2"}), ("-o -b flag-1", {"s1"})):
@@ -252,7 +270,7 @@ def another_version_is_loaded_under_traffic():
 
 
 main([why_a_destination_moved, a_shorter_memory, of_a_server_of_weight_1_the_third_connection_leaves,
-      one_packet_scheduling_knows_no_load, the_dropin_leaves_c_where_ours_is_not,
+      half_open_connections_count, one_packet_scheduling_knows_no_load, the_dropin_leaves_c_where_ours_is_not,
       a_dash_in_the_name_loads_the_module_and_fails, a_transparent_cache, the_readmes_transparent_cache,
       first_lblc_rs_then_the_dropin, a_server_is_taken_out_and_comes_back,
       all_destinations_are_forgotten, one_destination_is_pinned, services_outlive_a_reboot,
