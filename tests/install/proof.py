@@ -15,6 +15,7 @@ SAMPLES = "/usr/share/doc/ip-vs-lblc-rs-common/examples"
 MODULE, FILE = "ip_vs_lblc_rs", "/proc/net/ip_vs_lblc_rs"
 CONFIGURED = {"ip_vs_lblc_rs-modules.conf": "/etc/modules-load.d/ip_vs_lblc_rs.conf",
               "ip_vs_lblc_rs-sysctl.conf": "/etc/sysctl.d/ip_vs_lblc_rs.conf",
+              "ip_vs_lblc_rs-dropin.conf": "/etc/modprobe.d/ip_vs_lblc_rs-dropin.conf",
               "ipvsadm.rules": "/etc/ipvsadm.rules"}
 RELEASE = os.uname().release
 
@@ -62,6 +63,10 @@ def the_service_is_up_after_the_boot():
     assert run("systemctl is-active ipvsadm") == "active"
     assert MODULE in loaded() and "ip_vs_lblc" not in loaded()
     assert "FWM  00000001 lblc_rs" in open("/proc/net/ip_vs").read()
+    # The drop-in has both names.
+    run("ipvsadm -A -f 7 -s lblc")
+    run("ipvsadm -D -f 7")
+    assert "ip_vs_lblc" not in loaded()
     assert run("sysctl -n net.ipv4.vs.lblc_expiration") == "3600"
     assert run("sysctl -n net.ipv4.vs.lblc_rs_max_entries") == "100000"
 
@@ -87,6 +92,12 @@ def apt_removes_the_packages_from_a_stopped_director():
     run("systemctl stop ipvsadm; ipvsadm -C")
     names = run("dpkg-query -W -f '${Package}\\n' 'ip-vs-lblc-rs*'").replace("\n", " ")
     run(f"apt-get remove -y {names}", env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    # The drop-in is still there: lblc is C's again.
+    assert MODULE not in loaded()
+    run("ipvsadm -A -f 7 -s lblc")
+    assert "ip_vs_lblc" in loaded()
+    run("ipvsadm -C")
+    run("rmmod ip_vs_lblc")
     for path in CONFIGURED.values():
         os.unlink(path)
 
