@@ -6,11 +6,9 @@ The rule: keep the known server if it is available, accepts, and is not overload
 another is half idle; else the least loaded one, of equals the one added last.
 """
 
-import socket
-import struct
-
 from harness import load_both, main, run, wait_until
-from lab import Lab, inside, key, sysctl
+from icmp import icmp_error
+from lab import Lab, key, sysctl
 
 lab = Lab()
 D = key(1)
@@ -195,25 +193,6 @@ def flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service():
         run(f"ipvsadm -E -f 1 -s {scheduler} -b flag-1")
         assert lab.ask(D) == server, scheduler
         assert "flag-1" in run("ipvsadm -S -n")
-
-
-def icmp_error(inner_source, inner_destination, port):
-    """An ICMP error from the client about a packet inner_source:port -> inner_destination."""
-    def checksum(data):
-        total = sum(struct.unpack(f"!{len(data) // 2}H", data))
-        total = (total & 0xffff) + (total >> 16)
-        return ~((total & 0xffff) + (total >> 16)) & 0xffff
-
-    inner = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 48, 1, 0, 64, 17, 0,
-                        socket.inet_aton(inner_source), socket.inet_aton(inner_destination))
-    inner = inner[:10] + struct.pack("!H", checksum(inner)) + inner[12:]
-    inner += struct.pack("!HHHH", port, 4000, 28, 0) + bytes(20)
-    body = struct.pack("!BBHI", 3, 1, 0, 0) + inner
-    body = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
-    with inside("client"):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-    with sock:
-        sock.sendto(body, (inner_source, 0))
 
 
 def embedded_header(scheduler):
