@@ -19,6 +19,15 @@ impl Address {
         let Self(a, b) = self;
         [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
     }
+
+    /// The address as a number of 128 bits; one of IPv4 is mapped (`::ffff:192.0.2.1`).
+    pub(crate) fn number(self, ipv6: bool) -> u128 {
+        let Self(a, b) = self;
+        match ipv6 {
+            true => u128::from(u64::from_be(a)) << 64 | u128::from(u64::from_be(b)),
+            false => 0xffff_0000_0000 | u128::from(u32::from_be(a as u32)),
+        }
+    }
 }
 
 /// The parsed IP header of a packet (`struct ip_vs_iphdr`), valid for one call of `schedule()`.

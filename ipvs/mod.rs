@@ -20,7 +20,7 @@ use dest::DestRef;
 
 pub(crate) use dest::Dest;
 pub(crate) use header::{Address, Header};
-pub(crate) use name::Named;
+pub(crate) use name::{Endpoint, Named};
 pub(crate) use netns::{Net, Netns, NetnsState, ID_BITS};
 pub(crate) use registration::Registration;
 pub(crate) use scheduler::{Call, Scheduler};

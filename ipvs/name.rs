@@ -16,6 +16,13 @@ pub(crate) struct Endpoint {
     pub(crate) port: u16,
 }
 
+impl Endpoint {
+    /// The number of the address, and the port: in this order, endpoints are the same everywhere.
+    pub(crate) fn numbers(&self) -> (u128, u16) {
+        (self.address.number(self.ipv6), self.port)
+    }
+}
+
 /// Something with a name that people know.
 pub(crate) enum Named {
     /// `192.0.2.1` or `2001:db8::1`
@@ -34,9 +41,8 @@ impl fmt::Display for Named {
             Self::Address(Address(word, _), false) => {
                 write!(f, "{}", Ipv4Addr::from((word as u32).to_ne_bytes()))
             }
-            Self::Address(Address(a, b), true) => {
-                let bits = u128::from(u64::from_be(a)) << 64 | u128::from(u64::from_be(b));
-                write!(f, "{}", Ipv6Addr::from_bits(bits))
+            Self::Address(address, true) => {
+                write!(f, "{}", Ipv6Addr::from_bits(address.number(true)))
             }
             Self::Endpoint(Endpoint {
                 address,

@@ -13,7 +13,7 @@
 //!
 //! How C calls a scheduler: [`Registration`](super::Registration).
 
-use super::{Dest, Header, Netns, NetnsState, Servers, Service};
+use super::{Dest, Endpoint, Header, Netns, NetnsState, Servers, Service};
 use crate::{
     bindings,
     rcu::ReadSide,
@@ -60,6 +60,11 @@ impl<'g, T: Scheduler> Call<'g, T> {
         &self.bound.frame.servers
     }
 
+    /// What the scheduler keeps for the service's network namespace.
+    pub(crate) fn netns(self) -> &'g T::Netns {
+        self.bound.netns.state()
+    }
+
     /// Queue it, and [`Scheduler::work()`] will be called.
     #[inline(always)]
     pub(crate) fn work(self) -> &'g Work {
@@ -80,9 +85,9 @@ impl Frame {
     /// # Safety
     ///
     /// As for [`Work::new()`].
-    unsafe fn new(handler: work::Handler) -> impl PinInit<Self> {
+    unsafe fn new(handler: work::Handler, tag: fn(Endpoint) -> u64) -> impl PinInit<Self> {
         pin_init!(Self {
-            servers <- Servers::new(),
+            servers <- Servers::new(tag),
             // SAFETY: As the caller promises.
             work <- unsafe { Work::new(c"ip_vs_sched_work", static_lock_class!(), handler) },
         })
@@ -103,6 +108,12 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
         service: &'a Service,
         netns: &'a Arc<Netns<Self>>,
     ) -> impl PinInit<Self, Error> + 'a;
+
+    /// A number that is kept with a server, as [`Server::tag()`](super::Server::tag). Process
+    /// context, under the core's service mutex.
+    fn server_tag(_server: Endpoint) -> u64 {
+        0
+    }
 
     /// Chooses a server for a new connection, or none. Softirq, or process context with preemption
     /// and bottom halves on; any number of CPUs at once; must not sleep.
@@ -153,7 +164,7 @@ impl<T: Scheduler> Bound<T> {
             state <- T::init_service(bound_to, netns),
             // SAFETY: `done_service()` disables the work item before service and state go away; if
             // this fails, it was never queued.
-            frame <- unsafe { Frame::new(Self::work) },
+            frame <- unsafe { Frame::new(Self::work, T::server_tag) },
             service: bound_to.as_ptr(),
             // SAFETY: `done_service()` shuts the timer down, as it disables the work item.
             timer <- unsafe { Timer::new(c"ip_vs_sched_tick", static_lock_class!(), Self::tick) },

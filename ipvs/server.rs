@@ -43,6 +43,7 @@ pub(crate) struct Server {
     /// be looked at.
     capacity: AtomicI32,
     endpoint: Endpoint,
+    tag: u64,
     written: Written,
 }
 
@@ -62,6 +63,7 @@ const _: () = {
         offset_of!(Server, dest) == 0
             && offset_of!(Server, capacity) < line
             && offset_of!(Server, endpoint) + size_of::<Endpoint>() <= line
+            && offset_of!(Server, tag) < line
             && offset_of!(Server, written) == line
             && size_of::<Server>() == 2 * line,
         "to take a reference must not write to the line that every call reads"
@@ -73,11 +75,12 @@ impl Server {
     pub(super) const NO_SLOT: usize = usize::MAX;
 
     /// A server that is not in the list, with one reference.
-    fn new(endpoint: Endpoint) -> Self {
+    fn new(endpoint: Endpoint, tag: u64) -> Self {
         Self {
             dest: AtomicPtr::new(null_mut()),
             capacity: AtomicI32::new(-1),
             endpoint,
+            tag,
             written: Written {
                 references: AtomicU64::new(1),
                 slot: AtomicUsize::new(Self::NO_SLOT),
@@ -112,6 +115,12 @@ impl Server {
     /// Address and port.
     pub(crate) fn endpoint(&self) -> Endpoint {
         self.endpoint
+    }
+
+    /// What [`Scheduler::server_tag()`](super::Scheduler::server_tag) returned for it.
+    #[inline(always)]
+    pub(crate) fn tag(&self) -> u64 {
+        self.tag
     }
 
     /// Whether it stands for this object of the core.
@@ -158,8 +167,8 @@ impl ServerRef {
     const TAKEN: u64 = (1 << u32::BITS) + 1;
 
     /// A server that is not in the list yet. Fails with `ENOMEM`.
-    pub(super) fn new(endpoint: Endpoint) -> Result<Self> {
-        let server = KBox::into_raw(KBox::new(Server::new(endpoint), GFP_KERNEL_ACCOUNT)?);
+    pub(super) fn new(endpoint: Endpoint, tag: u64) -> Result<Self> {
+        let server = KBox::into_raw(KBox::new(Server::new(endpoint, tag), GFP_KERNEL_ACCOUNT)?);
         // INVARIANT: `references` begins with this one.
         NonNull::new(server).map(Self).ok_or(ENOMEM)
     }

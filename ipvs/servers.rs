@@ -49,16 +49,19 @@ pub(crate) struct Servers {
     /// No grace period is waited for under this mutex: the control plane takes it.
     #[pin]
     records: Mutex<Records>,
+    /// The tag of a server, for when its record is made.
+    tag: fn(Endpoint) -> u64,
 }
 
 impl Servers {
-    /// No servers.
-    pub(super) fn new() -> impl PinInit<Self> {
+    /// No servers; `tag` makes the tags of those that come.
+    pub(super) fn new(tag: fn(Endpoint) -> u64) -> impl PinInit<Self> {
         pin_init!(Self {
             array: AtomicPtr::new(null_mut()),
             incomplete: AtomicBool::new(false),
             removed: AtomicUsize::new(0),
             records <- new_mutex!(RBTree::new(), "lblc_rs_servers"),
+            tag,
         })
     }
 
@@ -190,7 +193,7 @@ impl Servers {
         let endpoint = dest.endpoint();
         if records.get(&endpoint).is_none() {
             let record = Record {
-                server: ServerRef::new(endpoint)?,
+                server: ServerRef::new(endpoint, (self.tag)(endpoint))?,
                 lease: None,
                 marked: None,
             };

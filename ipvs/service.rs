@@ -94,10 +94,20 @@ impl Service {
     /// a plain load. C: `IP_VS_SVC_F_SCHED1`.
     #[inline(always)]
     pub(crate) fn flag_1(&self) -> bool {
+        self.flags() & bindings::IP_VS_SVC_F_SCHED1 != 0
+    }
+
+    /// Whether the second flag is set (`ipvsadm -b flag-2`). Any context; a plain load. C:
+    /// `IP_VS_SVC_F_SCHED2`.
+    pub(crate) fn flag_2(&self) -> bool {
+        self.flags() & bindings::IP_VS_SVC_F_SCHED2 != 0
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u32 {
         // SAFETY: `&self` keeps the service alive. `ip_vs_edit_service()` may write the field
         // meanwhile, so the read is volatile.
-        let flags = unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() };
-        flags & bindings::IP_VS_SVC_F_SCHED1 != 0
+        unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() }
     }
 
     /// Logs `message` with the service's name, rate limited. C: `ip_vs_scheduler_err()`.

@@ -5,6 +5,7 @@
 //! | file | what it says |
 //! |---|---|
 //! | `policy.rs` | which server, and when an entry is stale: pure decisions, tested on the host |
+//! | `rendezvous.rs` | the order of servers that directors agree on: pure as well |
 //! | `hash.rs` | which bucket: pure as well |
 //! | `table.rs` | where each destination address went last |
 //! | `gc.rs` | when stale entries are collected |
@@ -18,6 +19,7 @@ mod counters;
 mod gc;
 mod hash;
 mod policy;
+mod rendezvous;
 mod scheduler;
 mod show;
 mod table;

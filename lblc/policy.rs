@@ -5,6 +5,9 @@
 //!
 //! C: `is_overloaded()`, `__ip_vs_lblc_schedule()` and the GC's arithmetic in `ip_vs_lblc.c`.
 
+use super::rendezvous::Score;
+use core::cmp::Ordering;
+
 /// What is known of a server at one moment, each counter read once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reading {
@@ -125,6 +128,40 @@ pub(crate) fn least_loaded<D>(
         }
     }
     best.map(|(dest, _)| dest)
+}
+
+/// The server for a key that has none, where directors are to agree: of the servers that accept
+/// connections and have no more than their weight the first in the order of the key. If all have
+/// more, the least loaded one, of equals the earlier in the list. Each is read once. `score` is
+/// that of a server with a weight, `tie` compares address and port.
+pub(crate) fn first_in_order<D: Copy>(
+    listed: impl Iterator<Item = D>,
+    read: impl Fn(D) -> Reading,
+    score: impl Fn(D, i32) -> Score,
+    tie: impl Fn(D, D) -> Ordering,
+) -> Option<D> {
+    let mut first: Option<(D, Score)> = None;
+    let mut least: Option<(D, Reading)> = None;
+    for dest in listed {
+        let server = read(dest);
+        if !server.accepts() {
+            continue;
+        }
+        if server.is_over_weight() {
+            if least.is_none_or(|(_, least)| server.is_less_loaded_than(&least)) {
+                least = Some((dest, server));
+            }
+            continue;
+        }
+        let score = score(dest, server.weight);
+        if first.is_none_or(|(first, best)| score.is_before(&best, || tie(dest, first))) {
+            first = Some((dest, score));
+        }
+    }
+    match first {
+        Some((dest, _)) => Some(dest),
+        None => least.map(|(dest, _)| dest),
+    }
 }
 
 /// How long something last used at `last_use` has been idle at `now`; all in jiffies, which wrap.

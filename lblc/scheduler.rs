@@ -6,11 +6,12 @@ use super::{
     counters::{Counters, Event},
     gc::{self, Collector},
     policy::{self, Reading, Verdict},
+    rendezvous::{key_hash, server_hash, Score},
     show,
     table::{Entry, Table}, //
 };
 use crate::{
-    ipvs::{Address, Call, Dest, Glance, Header, Netns, Scheduler, Server, Service},
+    ipvs::{Address, Call, Dest, Endpoint, Glance, Header, Netns, Scheduler, Server, Service},
     netns::{expiration, trace, Shown, State},
     work::Work,
 };
@@ -44,6 +45,11 @@ impl Scheduler for Lblc {
             collector: Collector::new(),
             counters: Counters::new()?,
         })
+    }
+
+    fn server_tag(server: Endpoint) -> u64 {
+        let (address, port) = server.numbers();
+        server_hash(address, port)
     }
 
     #[inline(always)]
@@ -181,7 +187,7 @@ impl Lblc {
         entry: Option<&'g Entry>,
     ) -> Option<&'g Dest> {
         let found = Self::look_up(call, entry);
-        let decision = Self::decide(call, found);
+        let decision = Self::decide(call, key, found);
         Self::record(call, key, found, decision)
     }
 
@@ -202,7 +208,7 @@ impl Lblc {
     }
 
     /// The decision. C: `ip_vs_lblc_schedule()`.
-    fn decide<'g>(call: Call<'g, Self>, found: Lookup<'g>) -> Decision<'g> {
+    fn decide<'g>(call: Call<'g, Self>, key: Address, found: Lookup<'g>) -> Decision<'g> {
         let (current, reason) = match found {
             Lookup::Unknown => (None, Event::Unknown),
             Lookup::Expired(_) => (None, Event::Expired),
@@ -216,7 +222,11 @@ impl Lblc {
                 }
             }
         };
-        match Self::least_loaded(call) {
+        let best = match call.service.flag_2() {
+            true => Self::first_in_order(call, key),
+            false => Self::least_loaded(call),
+        };
+        match best {
             None => Decision::Refuse,
             // Overloaded, but still the least loaded.
             Some((best, _)) if current.is_some_and(|dest| core::ptr::eq(dest, best)) => {
@@ -248,6 +258,35 @@ impl Lblc {
             let listed = call.service.dests(rcu);
             let best = policy::least_loaded(listed, |dest| read(dest, count_all));
             best.map(|dest| (dest, servers.find(dest, rcu)))
+        }
+    }
+
+    /// The first server in the order of `key`, on which directors agree; see
+    /// [`policy::first_in_order()`].
+    #[inline(never)]
+    fn first_in_order<'g>(
+        call: Call<'g, Self>,
+        key: Address,
+    ) -> Option<(&'g Dest, Option<&'g Server>)> {
+        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.flag_1());
+        let hash = key_hash(call.netns().seed(), key.number(call.service.is_ipv6()));
+        let numbers = |dest: &Dest| dest.endpoint().numbers();
+        if let Some(slots) = servers.listed(rcu) {
+            let tag = |server: Option<&Server>| server.map_or(0, Server::tag);
+            policy::first_in_order(
+                slots.iter().rev().map(|slot| slot.get(rcu)),
+                |(dest, _)| read(dest, count_all),
+                |(_, server), weight| Score::new(hash, tag(server), weight),
+                |(one, _), (other, _)| numbers(one).cmp(&numbers(other)),
+            )
+        } else {
+            let first = policy::first_in_order(
+                call.service.dests(rcu),
+                |dest| read(dest, count_all),
+                |dest, weight| Score::new(hash, Self::server_tag(dest.endpoint()), weight),
+                |one, other| numbers(one).cmp(&numbers(other)),
+            );
+            first.map(|dest| (dest, servers.find(dest, rcu)))
         }
     }
 

@@ -70,6 +70,11 @@ impl State {
         self.values.get(setting)
     }
 
+    /// The seed of the namespace's rendezvous hashes. Any context; a plain load.
+    pub(crate) fn seed(&self) -> u64 {
+        self.values.seed()
+    }
+
     /// Whether another entry may be made in a table that has `len`. A table may have as many as it
     /// leaves to the others, so that a flood of destinations of one service takes half, and the
     /// tables of other services can still grow. Any context; plain loads.

@@ -11,7 +11,8 @@ use crate::{
 };
 use core::{
     mem::size_of,
-    sync::atomic::{AtomicI32, Ordering},
+    ptr::null,
+    sync::atomic::{AtomicI32, AtomicU64, Ordering},
 };
 use kernel::{
     error::{from_result, to_result},
@@ -19,24 +20,41 @@ use kernel::{
     types::Opaque,
 };
 
-/// What the file of a setting shows of the value.
+/// What a setting is, and what its file shows of it.
 #[derive(Clone, Copy)]
-enum Unit {
-    /// The value itself.
-    Plain,
-    /// Seconds, of a value in jiffies.
-    Seconds,
+enum Kind {
+    /// A number.
+    Plain(Bounds),
+    /// Jiffies, shown in seconds.
+    Seconds(Bounds),
+    /// A number of 64 bits without bounds, 0 by default.
+    Wide,
 }
 
-/// What is known of a setting.
-pub(super) struct Row {
-    name: &'static CStr,
-    unit: Unit,
+impl Kind {
+    const fn default(self) -> c_int {
+        match self {
+            Self::Plain(bounds) | Self::Seconds(bounds) => bounds.default,
+            Self::Wide => 0,
+        }
+    }
+}
+
+/// Which numbers a setting takes.
+#[derive(Clone, Copy)]
+struct Bounds {
     default: c_int,
     min: c_int,
     max: c_int,
     /// `max` in a namespace that does not belong to the machine's own user namespace.
     users_max: c_int,
+}
+
+/// What is known of a setting.
+pub(super) struct Row {
+    name: &'static CStr,
+    mode: bindings::umode_t,
+    kind: Kind,
 }
 
 /// `$setting { ... }`: declares [`Setting`] and its rows.
@@ -58,22 +76,43 @@ settings! {
     /// all. C's `ip_vs_lblc` has the same setting; its default is `DEFAULT_EXPIRATION`, a day.
     Expiration {
         name: c"lblc_expiration",
-        unit: Unit::Seconds,
-        default: 24 * 60 * 60 * HZ as c_int,
-        min: 0,
-        max: c_int::MAX,
-        users_max: c_int::MAX,
+        mode: 0o644,
+        kind: Kind::Seconds(Bounds {
+            default: 24 * 60 * 60 * HZ as c_int,
+            min: 0,
+            max: c_int::MAX,
+            users_max: c_int::MAX,
+        }),
     }
     /// How many entries a table may have.
     MaxEntries {
         name: c"lblc_rs_max_entries",
-        unit: Unit::Plain,
-        default: 1 << 18,
-        min: 1,
-        max: 1 << 24,
-        users_max: 1 << 18,
+        mode: 0o644,
+        kind: Kind::Plain(Bounds {
+            default: 1 << 18,
+            min: 1,
+            max: 1 << 24,
+            users_max: 1 << 18,
+        }),
+    }
+    /// A secret that directors share, on which the order of the servers for a key depends: see
+    /// `lblc/rendezvous.rs`.
+    Seed {
+        name: c"lblc_rs_seed",
+        mode: 0o600,
+        kind: Kind::Wide,
     }
 }
+
+const _: () = {
+    let mut setting = 0;
+    while setting < ROWS.len() {
+        let is_seed = setting == Setting::Seed as usize;
+        let is_wide = matches!(ROWS[setting].kind, Kind::Wide);
+        assert!(is_seed == is_wide, "`Values::place()` goes by that");
+        setting += 1;
+    }
+};
 
 /// The values of one namespace.
 ///
@@ -82,6 +121,7 @@ settings! {
 /// `ipvs` is IPVS' state of the namespace, which is live while the namespace's files are visible.
 pub(super) struct Values {
     own: [AtomicI32; ROWS.len()],
+    seed: AtomicU64,
     ipvs: *mut bindings::netns_ipvs,
 }
 
@@ -94,7 +134,10 @@ impl Values {
     /// The defaults.
     pub(super) fn new(net: Net) -> Self {
         Self {
-            own: ROWS.each_ref().map(|row| AtomicI32::new(row.default)),
+            own: ROWS
+                .each_ref()
+                .map(|row| AtomicI32::new(row.kind.default())),
+            seed: AtomicU64::new(0),
             ipvs: net.ipvs(),
         }
     }
@@ -105,24 +148,34 @@ impl Values {
         self.own[setting as usize].load(Ordering::Relaxed)
     }
 
+    /// The value of [`Setting::Seed`]. Any context; a plain load.
+    pub(super) fn seed(&self) -> u64 {
+        self.seed.load(Ordering::Relaxed)
+    }
+
     /// Sets the value that C's module shares to its default. Process context, while the namespace's
     /// files become visible.
     pub(super) fn reset_expiration(&self) {
         // SAFETY: By the type invariants `ipvs` is live.
         let value = unsafe { AtomicI32::from_ptr(expiration_of(self.ipvs)) };
         value.store(
-            ROWS[Setting::Expiration as usize].default,
+            ROWS[Setting::Expiration as usize].kind.default(),
             Ordering::Relaxed,
         );
     }
 
-    /// The place of a setting's value.
-    fn place(&self, setting: usize) -> *mut c_int {
+    /// The place of a setting's value: an `AtomicU64` if it is [`Kind::Wide`], else an
+    /// `AtomicI32`. (Inline: the compiler knows the number, so it checks no bounds.)
+    #[inline(always)]
+    fn place(&self, setting: usize) -> *mut c_void {
         if setting == Setting::Expiration as usize {
             // SAFETY: By the type invariants `ipvs` is live.
-            return unsafe { expiration_of(self.ipvs) };
+            unsafe { expiration_of(self.ipvs) }.cast()
+        } else if setting == Setting::Seed as usize {
+            self.seed.as_ptr().cast()
+        } else {
+            self.own[setting].as_ptr().cast()
         }
-        self.own[setting].as_ptr()
     }
 
     /// Describes all settings to the sysctl core; `netns` contains these values. The description is
@@ -134,9 +187,8 @@ impl Values {
     ) -> [bindings::ctl_table; ROWS.len()] {
         core::array::from_fn(|setting| bindings::ctl_table {
             procname: ROWS[setting].name.as_char_ptr(),
-            data: self.place(setting).cast(),
-            maxlen: size_of::<c_int>() as c_int,
-            mode: 0o644,
+            data: self.place(setting),
+            mode: ROWS[setting].mode,
             proc_handler: Some(match net.is_of_initial_user() {
                 true => handler::<T, false>,
                 false => handler::<T, true>,
@@ -185,34 +237,48 @@ unsafe extern "C" fn handler<T: Scheduler, const OF_USER: bool>(
     ppos: *mut bindings::loff_t,
 ) -> c_int {
     // SAFETY: `describe()` set all three; the files are removed before any of them goes away.
-    let (value, row, netns) = unsafe {
+    let (data, row, netns) = unsafe {
         let table = &*table;
         let (row, netns) = (table.extra1.cast::<Row>(), table.extra2.cast::<Netns<T>>());
-        (AtomicI32::from_ptr(table.data.cast()), &*row, &*netns)
+        (table.data, &*row, &*netns)
     };
-    let (min, max) = (row.min, if OF_USER { row.users_max } else { row.max });
-    let old = value.load(Ordering::Relaxed);
-    let mut new = old;
-    let copy = Opaque::new(bindings::ctl_table {
-        procname: row.name.as_char_ptr(),
-        data: (&raw mut new).cast(),
-        maxlen: size_of::<c_int>() as c_int,
-        mode: 0o644,
-        extra1: (&raw const min).cast_mut().cast(),
-        extra2: (&raw const max).cast_mut().cast(),
-        ..pin_init::zeroed()
-    });
+    let call = |c_handler: CHandler, copy: bindings::ctl_table| {
+        let copy = Opaque::new(copy);
+        // SAFETY: `copy` is what `copy_of()` made of a value on our stack, of the type that
+        // `c_handler` is for; the rest is as the caller passed it.
+        to_result(unsafe { c_handler(copy.get(), write, buffer, lenp, ppos) })
+    };
     from_result(|| {
-        let c_handler = match row.unit {
-            Unit::Plain => bindings::proc_dointvec_minmax,
-            Unit::Seconds => bindings::proc_dointvec_jiffies,
+        let (bounds, c_handler): (_, CHandler) = match row.kind {
+            Kind::Plain(bounds) => (bounds, bindings::proc_dointvec_minmax),
+            Kind::Seconds(bounds) => (bounds, bindings::proc_dointvec_jiffies),
+            Kind::Wide => {
+                // SAFETY: `Values::place()` points to an `AtomicU64` for this kind.
+                let value = unsafe { AtomicU64::from_ptr(data.cast()) };
+                let mut new: c_ulong = value.load(Ordering::Relaxed) as c_ulong;
+                call(
+                    bindings::proc_doulongvec_minmax,
+                    copy_of(row, &mut new, None),
+                )?;
+                if write != 0 {
+                    value.store(new as u64, Ordering::Relaxed);
+                }
+                return Ok(0);
+            }
         };
-        // SAFETY: `copy` describes one `int` and two bounds, all on our stack; the rest is as the
-        // caller passed it.
-        to_result(unsafe { c_handler(copy.get(), write, buffer, lenp, ppos) })?;
+        // SAFETY: `Values::place()` points to an `AtomicI32` for these kinds.
+        let value = unsafe { AtomicI32::from_ptr(data.cast()) };
+        let max = match OF_USER {
+            true => bounds.users_max,
+            false => bounds.max,
+        };
+        let old = value.load(Ordering::Relaxed);
+        let mut new = old;
+        let limits = Some((&bounds.min, &max));
+        call(c_handler, copy_of(row, &mut new, limits))?;
         if write != 0 && new != old {
             // `proc_dointvec_jiffies()` knows no bounds.
-            if !(min..=max).contains(&new) {
+            if !(bounds.min..=max).contains(&new) {
                 return Err(EINVAL);
             }
             value.store(new, Ordering::Relaxed);
@@ -220,4 +286,30 @@ unsafe extern "C" fn handler<T: Scheduler, const OF_USER: bool>(
         }
         Ok(0)
     })
+}
+
+/// One of the sysctl core's handlers.
+type CHandler = unsafe extern "C" fn(
+    *const bindings::ctl_table,
+    c_int,
+    *mut c_void,
+    *mut usize,
+    *mut bindings::loff_t,
+) -> c_int;
+
+/// Describes a copy of a value to a handler of the sysctl core; valid for as long as `value` and
+/// the least and greatest value in `bounds` are.
+fn copy_of<V>(row: &Row, value: &mut V, bounds: Option<(&V, &V)>) -> bindings::ctl_table {
+    let (min, max) = bounds.map_or((null(), null()), |(min, max)| {
+        (&raw const *min, &raw const *max)
+    });
+    bindings::ctl_table {
+        procname: row.name.as_char_ptr(),
+        data: (&raw mut *value).cast(),
+        maxlen: size_of::<V>() as c_int,
+        mode: 0o644,
+        extra1: min.cast_mut().cast(),
+        extra2: max.cast_mut().cast(),
+        ..pin_init::zeroed()
+    }
 }

@@ -154,10 +154,10 @@ class Pair(Lab):
         with inside(director):
             return set(self.counters()) == set(self.names)
 
-    def pair(self):
+    def pair(self, **changes):
         """Starts both directors; returns (master, backup) once both know what they are."""
         for name in DIRECTORS:
-            self.director(name)
+            self.director(name, **changes)
         self.wait(lambda: sorted(map(self.role, DIRECTORS), key=str) == ["backup", "master"]
                   and all(map(self.ready, DIRECTORS)), "a master, a backup, and their servers")
         return sorted(DIRECTORS, key=self.role, reverse=True)
@@ -301,6 +301,29 @@ def with_c_it_is_not_copied_either():
     assert {lab.ask(address, timeout=LONG) for address in addresses} == {"s2", "s3"}
 
 
+def kept(addresses, **changes):
+    """How many destinations keep their server when the master dies under traffic."""
+    master, backup = lab.pair(**changes)
+    with Traffic() as traffic:
+        before = {address: lab.ask(address) for address in addresses}
+        traffic.flows()
+        lab.fail_over(master, backup)
+        after = {address: lab.ask(address, timeout=LONG) for address in addresses}
+        traffic.flows()
+    lab.clear()
+    assert None not in [*before.values(), *after.values()]
+    return sum(after[address] == before[address] for address in addresses)
+
+
+def with_flag_2_a_backup_sends_destinations_where_the_master_did():
+    drop_in()
+    addresses = [key(n) for n in range(1000, 1200)]
+    without, with_it = kept(addresses), kept(addresses, **{"# flag-2": "flag-2"})
+    print(f"# of {len(addresses)} destinations keep their server: {without}; with flag-2: {with_it}")
+    assert with_it >= 190, f"{with_it} of 200"
+    assert without < 190, f"{without} of 200 even without the flag: the case shows nothing"
+
+
 def a_running_keepalived_is_switched_over():
     unload_all()
     director = "d1"
@@ -349,11 +372,11 @@ def a_dead_server_loses_its_destinations():
     assert [lab.ask(address, timeout=LONG) for address in addresses[5:]] == ["s1"] * 4
 
 
-def keepalived_takes_the_flag_but_not_the_name():
+def keepalived_takes_the_flags_but_not_the_name():
     drop_in()
-    lab.director("d1", **{"# flag-1": "flag-1"})
+    lab.director("d1", **{"# flag-1": "flag-1", "# flag-2": "flag-2"})
     lab.wait(lambda: lab.ready("d1"), "a director")
-    assert "-s lblc -b flag-1" in run("ip netns exec d1 ipvsadm -S -n")
+    assert "-s lblc -b flag-1,flag-2" in run("ip netns exec d1 ipvsadm -S -n")
     lab.clear()
     daemon = lab.director("d1", **{"lb_algo lblc": "lb_algo lblc_rs"})
     lab.wait(lambda: lab.ready("d1"), "a director")
@@ -362,5 +385,6 @@ def keepalived_takes_the_flag_but_not_the_name():
 
 
 main([connections_go_on_through_the_backup, the_table_is_not_copied_but_learned_anew,
-      with_c_it_is_not_copied_either, a_running_keepalived_is_switched_over,
-      a_dead_server_loses_its_destinations, keepalived_takes_the_flag_but_not_the_name], lab)
+      with_c_it_is_not_copied_either, with_flag_2_a_backup_sends_destinations_where_the_master_did,
+      a_running_keepalived_is_switched_over, a_dead_server_loses_its_destinations,
+      keepalived_takes_the_flags_but_not_the_name], lab)

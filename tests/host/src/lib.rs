@@ -8,10 +8,16 @@
 mod hash;
 #[path = "../../../lblc/policy.rs"]
 mod policy;
+#[path = "../../../lblc/rendezvous.rs"]
+mod rendezvous;
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod c_oracle;
 #[cfg(test)]
 mod figures;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod vectors;

@@ -1,0 +1,319 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""flag-2: destinations without a server get the first in the order that docs/directors.md defines, whose
+program says here what must come out; and two directors agree.
+
+The second director is the client, which schedules what it sends itself to port 81.
+"""
+
+import functools
+import subprocess
+
+from harness import main, run, wait_until
+from icmp import icmp_error
+from lab import VIP, Lab, inside, key, sysctl
+
+SEED = "net/ipv4/vs/lblc_rs_seed"
+EQUAL = {"s1": 1000, "s2": 1000, "s3": 1000, "s4": 1000}
+KEYS = 2000
+
+lab = Lab()
+
+
+@functools.cache
+def program():
+    with open("/work/docs/directors.md") as file:
+        return file.read().split("```python\n")[1].split("```")[0]
+
+
+def orders(keys, weights, port=0, seed=0):
+    """For each key the servers with a weight, in its order, as the program says."""
+    ipv6 = ":" in keys[0]
+    names = {lab.address(name, ipv6).strip("[]"): name for name in weights}
+    servers = " ".join(f"{address},{port},{weights[name]}" for address, name in names.items() if weights[name])
+    said = subprocess.run(["python3", "-c", program()], text=True, capture_output=True, check=True,
+                          input="".join(f"{seed} {address} {servers}\n" for address in keys))
+    return [[names[word.split(",")[0]] for word in line.split()[1:]] for line in said.stdout.splitlines()]
+
+
+def firsts(keys, weights, **more):
+    return [order[0] for order in orders(keys, weights, **more)]
+
+
+def keys_of(order, weights, count=1, start=0):
+    """So many keys whose order begins like that."""
+    keys = [key(n) for n in range(start, start + 4000)]
+    found = [address for address, its in zip(keys, orders(keys, weights)) if its[:len(order)] == list(order)]
+    assert len(found) >= count, f"{len(found)} keys with the order {order}"
+    return found[:count]
+
+
+def service(weights=None, flags="flag-2", **more):
+    """A service with that flag."""
+    options = f"-b {flags} " + more.pop("options", "")
+    return lab.service(weights=weights or EQUAL, options=options, **more)
+
+
+def same(keys, got, want):
+    """Says which keys went elsewhere."""
+    wrong = [f"{address}: {is_}, not {should}" for address, is_, should in zip(keys, got, want) if is_ != should]
+    assert not wrong, f"{len(wrong)} of {len(keys)}: {wrong[:5]}"
+
+
+def equal(got, want):
+    assert got == want, f"{got}, not {want}"
+
+
+def unknown_destinations_go_to_the_first_in_their_order():
+    for weights in (EQUAL, {"s1": 100, "s2": 200, "s3": 300, "s4": 1000}):
+        for ipv6 in (False, True):
+            lab.clear()
+            service(weights, ipv6=ipv6)
+            keys = [key(n, ipv6) for n in range(200)]
+            want = firsts(keys, weights)
+            equal(set(want), set(weights))
+            same(keys, lab.send(keys), want)
+            same(keys, lab.send(keys[::-1])[::-1], want)
+
+
+def connections_of_every_kind_go_there():
+    service()
+    keys = [key(n) for n in range(20)]
+    same(keys, [lab.ask(address) for address in keys], firsts(keys, EQUAL))
+    lab.clear()
+    service(service=f"-t {VIP}:80", port=80, how="-m")
+    equal([lab.ask(VIP)], firsts([VIP], EQUAL, port=80))
+    lab.clear()
+    service(options="-o")
+    for _ in range(2):
+        same(keys, lab.send(keys), firsts(keys, EQUAL))
+    lab.clear()
+    # The template of the first connection decides for the client's others.
+    service(options="-p 100")
+    equal(set(lab.send(keys)), {firsts(keys, EQUAL)[0]})
+
+
+def without_the_flag_the_least_loaded_is_taken():
+    lab.service(weights=EQUAL)
+    keys = [key(n) for n in range(8)]
+    # One connection each, which counts as load: the newest server first, then the next.
+    equal(lab.send(keys), ["s4", "s3", "s2", "s1"] * 2)
+
+
+def it_is_set_and_cleared_on_a_live_service():
+    lab.service(weights=EQUAL)
+    old, new, newest = [key(n) for n in range(40)], [key(n) for n in range(100, 140)], [key(n) for n in range(200, 400)]
+    before = lab.send(old)
+    run("ipvsadm -E -f 1 -s lblc_rs -b flag-2")
+    same(old, lab.send(old), before)
+    same(new, lab.send(new), firsts(new, EQUAL))
+    assert "flag-2" in run("ipvsadm -S -n")
+    run("ipvsadm -E -f 1 -s lblc_rs")
+    same(old + new, lab.send(old + new), before + firsts(new, EQUAL))
+    lab.send(newest)
+    load = [inactive for _, _, inactive in lab.counters().values()]
+    assert sum(load) == 400 and max(load) - min(load) <= 1, load
+
+
+def the_seed_makes_another_order_for_new_destinations():
+    service()
+    old, new = [key(n) for n in range(40)], [key(n) for n in range(100, 200)]
+    try:
+        before = lab.send(old)
+        for seed in (1, 2 ** 64 - 1):
+            sysctl(SEED, seed)
+            equal(sysctl(SEED), str(seed))
+            same(old, lab.send(old), before)
+            want = firsts(new, EQUAL, seed=seed)
+            assert want != firsts(new, EQUAL)
+            same(new, lab.send(new), want)
+            run("ipvsadm -E -f 1 -s rr")  # forget
+            run("ipvsadm -E -f 1 -s lblc_rs -b flag-2")
+            before = firsts(old, EQUAL, seed=seed)
+            same(old, lab.send(old), before)
+    finally:
+        sysctl(SEED, 0)
+
+
+def the_seed_has_64_bits_and_is_roots_alone():
+    path = "/proc/sys/" + SEED
+    equal((sysctl(SEED), run(f"stat -c %a {path}")), ("0", "600"))
+    try:
+        sysctl(SEED, 2 ** 64 - 1)
+        for bad in ("-1", str(2 ** 64), "seed", "1x", ""):
+            try:
+                sysctl(SEED, bad)
+            except OSError:
+                pass
+            assert sysctl(SEED) == str(2 ** 64 - 1), f"{bad!r} made it {sysctl(SEED)}"
+        refused = run(["setpriv", "--reuid=65534", "--clear-groups", "cat", path], check=False)
+        assert refused.returncode and "denied" in refused.stderr, refused
+        with inside("client"):
+            equal(sysctl(SEED), "0")    # each network namespace has its own
+    finally:
+        sysctl(SEED, 0)
+
+
+def at_its_weight_a_server_is_first_and_above_it_is_not():
+    weights = {"s1": 3, "s2": 4, "s3": 4}
+    service(weights)
+    keys = keys_of(["s1", "s2"], weights, 6)
+    for address in keys[:4]:            # at 0, 1, 2 and 3 connections it is not above 3
+        equal(lab.hold(address)[0].server, "s1")
+    equal(lab.ask(keys[4]), "s2")       # s1 has 4
+    lab.release(lab.conns[:1])
+    equal(lab.ask(keys[5]), "s1")       # s1 has 3
+    equal(lab.ask(keys[4]), "s2")       # it is known by now
+
+
+def flag_1_says_what_is_held_against_the_weight():
+    weights = {"s1": 3, "s2": 1000}
+    keys = keys_of(["s1", "s2"], weights, 8)
+    for flags, want in (("flag-2", ["s1"] * 8), ("flag-1,flag-2", ["s1"] * 4 + ["s2"] * 4)):
+        lab.clear()
+        service(weights, flags)
+        equal((flags, [lab.send([address])[0] for address in keys]), (flags, want))
+
+
+def with_all_above_their_weight_the_least_loaded_is_taken():
+    weights = {"s1": 1, "s2": 1}
+    service(weights)
+    for name in weights:
+        for address in keys_of([name], weights, 2):
+            equal(lab.hold(address)[0].server, name)
+    lab.hold(keys_of(["s1"], weights, 3)[2])
+    counts = {name: active for name, (_, active, _) in lab.counters().items()}
+    equal(sorted(counts.values()), [2, 3])
+    least = min(counts, key=counts.get)
+    other = "s2" if least == "s1" else "s1"
+    equal(lab.ask(keys_of([other], weights, 1, 5000)[0]), least)
+
+
+def a_destination_that_spills_goes_to_the_next_in_its_order():
+    weights = {"s1": 2, "s2": 1000, "s3": 1000}
+    service(weights)
+    address, = keys_of(["s1", "s2", "s3"], weights)
+    lab.hold(keys_of(["s2"], weights)[0], 5)    # s3 would be the least loaded
+    equal([held.server for held in lab.hold(address, 3)], ["s1"] * 3)
+    equal(lab.ask(address), "s2")
+    lab.release(lab.conns[5:])
+    equal(lab.ask(address), "s2")       # it is known there
+
+
+def at_its_upper_threshold_a_server_is_not_taken():
+    service()
+    address, other = keys_of(["s1", "s2"], EQUAL, 2)
+    equal(lab.ask(address), "s1")
+    lab.ipvs(lab.server("-e", "s1", 1000, more="-x 2 -y 1"))
+    lab.hold(address, 2)
+    equal((lab.ask(other), lab.ask(address)), ("s2", "s2"))     # neither chosen nor kept
+
+
+def a_quiesced_server_is_passed_over_and_first_again_later():
+    service()
+    known, unknown, later = keys_of(["s1", "s3"], EQUAL, 3)
+    elsewhere = [address for address, order in zip(map(key, range(50)), orders(list(map(key, range(50))), EQUAL))
+                 if order[0] != "s1"]
+    equal(lab.ask(known), "s1")
+    lab.ipvs(lab.server("-e", "s1", 0))
+    equal((lab.ask(known), lab.ask(unknown)), ("s3", "s3"))
+    same(elsewhere, lab.send(elsewhere), firsts(elsewhere, EQUAL))
+    lab.ipvs(lab.server("-e", "s1", 1000))
+    equal((lab.ask(known), lab.ask(later)), ("s3", "s1"))
+
+
+def a_removed_server_loses_only_its_destinations_and_gets_new_ones_later():
+    service()
+    keys, new = [key(n) for n in range(100)], [key(n) for n in range(100, 200)]
+    same(keys, lab.send(keys), firsts(keys, EQUAL))
+    lab.ipvs(lab.server("-d", "s2"))
+    left = {name: weight for name, weight in EQUAL.items() if name != "s2"}
+    asked = keys[:50]
+    want = firsts(asked, left)
+    same(asked, lab.send(asked), want)
+    lab.ipvs(lab.server("-a", "s2", 1000))
+    # Those that were asked for meanwhile have moved; the others are s2's again.
+    same(keys, lab.send(keys), want + firsts(keys[50:], EQUAL))
+    same(new, lab.send(new), firsts(new, EQUAL))
+
+
+def an_icmp_error_goes_by_the_services_address():
+    run("nft add rule inet lab marks ip daddr 198.18.0.0/15 icmp type destination-unreachable "
+        "meta mark set 1")
+    sysctl("net/ipv4/vs/schedule_icmp", 1)
+    try:
+        service()
+        # The client's address, which C would take, has another first server.
+        mine = firsts(["10.0.1.2"], EQUAL)[0]
+        address = next(address for address in map(key, range(100)) if firsts([address], EQUAL)[0] != mine)
+        icmp_error(address, "10.0.1.2", 80)
+        shown = wait_until(lambda: [words for words in lab.table() if "0FA0" in words], "it is scheduled")
+        equal([lab.name_of(shown[0][5])], firsts([address], EQUAL))
+    finally:
+        sysctl("net/ipv4/vs/schedule_icmp", 0)
+
+
+def second_director():
+    """Makes the client schedule what it sends to port 81, to the servers' addresses as the director has them."""
+    with inside("client"):
+        lab.ip([f"{six}route replace {lab.address(name, bool(six)).strip('[]')} via "
+                + (f"fd00:a{n}::2" if six else f"10.0.{20 + n}.2")
+                for n, name in enumerate(lab.names, 1) for six in ("", "-6 ")])
+        run(["nft", "-f", "-"], input="""
+            table inet second
+            delete table inet second
+            table inet second {
+                chain marks {
+                    type route hook output priority mangle;
+                    ip daddr 198.18.0.0/15 th dport 81 meta mark set 1
+                    ip6 daddr fd00:d::/64 th dport 81 meta mark set 1
+                }
+            }""")
+
+
+def both_directors(keys, names, flag="-b flag-2", ipv6=False):
+    """The answers of two directors whose servers were added in opposite orders: datagrams, and connections for
+    every tenth key."""
+    lab.clear()
+    with inside("client"):
+        run("ipvsadm -C")
+    six = " -6" if ipv6 else ""
+    for where, order in (("director", names), ("client", names[::-1])):
+        with inside(where):
+            lab.ipvs(f"-A -f 1{six} -s lblc_rs {flag}",
+                     *(lab.server("-a", name, 100000 * int(name[1:]), f"-f 1{six}", ipv6) for name in order))
+    said = [lab.send(keys, port) for port in (80, 81)]
+    with inside("client"):
+        run("ipvsadm -C")
+    return said
+
+
+def two_directors_agree_on_every_unknown_destination():
+    second_director()
+    try:
+        for ipv6 in (False, True):
+            keys = [key(n, ipv6) for n in range(KEYS)]
+            weights = {name: 100000 * int(name[1:]) for name in lab.names}
+            one, two = both_directors(keys, lab.names, ipv6=ipv6)
+            assert None not in one + two, "all were served"
+            same(keys, two, one)
+            same(keys, one, firsts(keys, weights))
+            print(f"# {len(keys)} destinations, {'IPv6' if ipv6 else 'IPv4'}: 0 unequal")
+        one, two = both_directors(keys, lab.names, flag="", ipv6=True)
+        unequal = sum(a != b for a, b in zip(one, two))
+        print(f"# without flag-2: {unequal} unequal")
+        assert unequal > KEYS / 2, "without the flag they do not agree: the comparison sees something"
+    finally:
+        with inside("client"):
+            run("ipvsadm -C; nft delete table inet second")
+
+
+main([unknown_destinations_go_to_the_first_in_their_order, connections_of_every_kind_go_there,
+      without_the_flag_the_least_loaded_is_taken, it_is_set_and_cleared_on_a_live_service,
+      the_seed_makes_another_order_for_new_destinations, the_seed_has_64_bits_and_is_roots_alone,
+      at_its_weight_a_server_is_first_and_above_it_is_not, flag_1_says_what_is_held_against_the_weight,
+      with_all_above_their_weight_the_least_loaded_is_taken,
+      a_destination_that_spills_goes_to_the_next_in_its_order,
+      at_its_upper_threshold_a_server_is_not_taken, a_quiesced_server_is_passed_over_and_first_again_later,
+      a_removed_server_loses_only_its_destinations_and_gets_new_ones_later,
+      an_icmp_error_goes_by_the_services_address, two_directors_agree_on_every_unknown_destination], lab)
