@@ -8,6 +8,7 @@ import os
 import time
 
 from harness import main, run
+from lab import inside
 from pair import COMMANDS, STATS, Difference, Pair
 
 SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
@@ -39,7 +40,7 @@ def another_scheduler_is_told_apart():
 
 
 def c_in_our_place_lacks_each_improvement():
-    for row in ("icmp", "threshold", "flag_1", "wide"):
+    for row in ("icmp", "threshold", "flag_1", "wide", "flag_2"):
         services = Services()
         services.clear()
         objection([row], schedulers=("lblc", "lblc"))
@@ -65,7 +66,7 @@ def every_ipv6_answer_is_that_of_c():
 
 
 def what_is_meant_to_differ_differs_as_said():
-    rows = ("icmp", "threshold", "flag_1", "wide")
+    rows = ("icmp", "threshold", "flag_1", "wide", "flag_2")
     for stimuli in [[row] for row in rows] + [rows]:
         got = Pair(SEED, stimuli=stimuli).trace(CALLS // 10)
         print(f"# {'+'.join(stimuli)}: {got}")
@@ -92,7 +93,45 @@ def an_entry_is_turned_when_too_many_wait_to_be_freed():
         run(f"sysctl -qw {LIMIT}={1 << 18}")
 
 
+def answers(where, order, flag="-b flag-2", seed=0, ipv6=False):
+    """Asks the director in `where` for 2^20 keys. Returns how many of its answers are not the last one's."""
+    run(f"ip netns add {where}", check=False)
+    six = " -6" if ipv6 else ""
+    with inside(where):
+        run("ip link set lo up")
+        Pair.ipvs(f"-A -f 2{six} -s lblc_rs {flag}",
+                  *(f"-a -f 2{six} -r {f'[fd00::{n}]' if ipv6 else f'10.1.0.{n}'}:0 -g -w {100 * n}" for n in order))
+        with open("/proc/sys/net/ipv4/vs/lblc_rs_seed", "w") as file:
+            file.write(str(seed))
+        Pair.command("agree")
+        run("ipvsadm -C")
+    with open(COMMANDS) as file:
+        word = file.readline().split()
+    return int(word[word.index("unequal") + 1])
+
+
+def two_directors_agree_on_a_million_keys():
+    run("modprobe ip_vs_lblc_rs && modprobe lblc_direct")
+    one, two = [1, 2, 3, 4, 5, 6, 7, 8], [5, 8, 2, 7, 1, 4, 6, 3]
+    try:
+        for ipv6 in (False, True):
+            answers("d1", one, ipv6=ipv6)
+            unequal = answers("d2", two, ipv6=ipv6)
+            assert unequal == 0, unequal
+            unequal = answers("d1", two, seed=2 ** 63 + 1, ipv6=ipv6)
+            assert unequal > 500_000, f"another seed is another order: {unequal}"
+            unequal = answers("d2", one, seed=2 ** 63 + 1, ipv6=ipv6)
+            assert unequal == 0, unequal
+        answers("d1", one, flag="")
+        unequal = answers("d2", two, flag="")
+        print(f"# 2^20 keys, IPv4 and IPv6: 0 unequal; without flag-2 {unequal}")
+        assert unequal > 100_000, unequal
+    finally:
+        for where in ("d1", "d2"):
+            run(f"ip netns del {where}", check=False)
+
+
 main([another_scheduler_is_told_apart, c_in_our_place_lacks_each_improvement,
       every_answer_is_that_of_c, every_ipv6_answer_is_that_of_c,
-      what_is_meant_to_differ_differs_as_said,
+      what_is_meant_to_differ_differs_as_said, two_directors_agree_on_a_million_keys,
       an_entry_is_turned_when_too_many_wait_to_be_freed], Services())

@@ -8,8 +8,9 @@ import random
 from harness import load_both, run
 
 COMMANDS = "/proc/lblc_direct"
+SEED = "/proc/sys/net/ipv4/vs/lblc_rs_seed"
 STATS = "/proc/thread-self/net/ip_vs_lblc_rs_stats"
-ROWS = ("icmp", "threshold", "flag_1", "expiry", "wide")    # as in lblc_direct.h
+ROWS = ("icmp", "threshold", "flag_1", "expiry", "wide", "flag_2")    # as in lblc_direct.h
 CALLS_OF = ("hits", "unknown", "expired", "unavailable", "weight0", "overloaded", "threshold", "none")
 BATCH = 2000
 
@@ -24,7 +25,8 @@ class Pair:
     def __init__(self, seed, schedulers=("lblc", "lblc_rs"), ipv6=False, stimuli=(), options=""):
         self.random = random.Random(seed)
         self.six = " -6" if ipv6 else ""
-        self.options = options + (" -b flag-1" if "flag_1" in stimuli else "")
+        flags = [row.replace("_", "-") for row in ("flag_1", "flag_2") if row in stimuli]
+        self.options = options + (" -b " + ",".join(flags) if flags else "")
         self.schedulers = schedulers
         self.away, self.there, self.since = set(), list(range(1, 9)), 0
         load_both()
@@ -32,7 +34,11 @@ class Pair:
         self.ipvs(*(f"-A {service} -s {scheduler} {self.options}"
                     for service, scheduler in self.services()),
                   *self.both("-a", *self.there))
-        self.command(f"begin {seed} {sum(1 << ROWS.index(row) for row in stimuli)}")
+        hash_seed = self.random.getrandbits(64)
+        if "lblc_rs" in schedulers:
+            with open(SEED, "w") as file:
+                file.write(str(hash_seed))
+        self.command(f"begin {seed} {sum(1 << ROWS.index(row) for row in stimuli)} {hash_seed}")
 
     def services(self):
         return [(f"-f {mark}{self.six}", name) for mark, name in enumerate(self.schedulers, 1)]

@@ -15,12 +15,14 @@ enum row {
 	FLAG_1,		/* c: all connections count */
 	EXPIRY,		/* d: an entry that was idle for too long */
 	WIDE,		/* i: numbers that C's int cannot hold */
+	FLAG_2,		/* a destination without a server goes to the first in its order */
 	ROWS
 };
 
 #define ALL_ROWS	(BIT(ROWS) - 1)
 #define KEYS		6000	/* C's table begins to forget at 16384 */
 #define CLIENTS		100	/* the numbers after those of the keys: sources of ICMP errors' packets */
+#define AGREE_KEYS	(1 << 20)
 #define SERVERS		16	/* a server's number is the end of its address: 1 to 15 */
 
 /* What a side remembers of a key. */
@@ -40,6 +42,7 @@ struct trace {
 	u32 seed;
 	struct rnd_state random;
 	unsigned long stimuli;	/* of which rows of the above the trace makes use */
+	u64 hash_seed;		/* net.ipv4.vs.lblc_rs_seed */
 	u16 af;
 	struct ip_vs_service *svc[SIDES];
 	struct ip_vs_dest *server[SIDES][SERVERS];	/* null: not listed */
@@ -47,6 +50,7 @@ struct trace {
 	struct memory memory[SIDES][KEYS + CLIENTS];
 	u64 calls, none, moves, differences, parted, row[ROWS];
 	u64 stayed;		/* of `flood` */
+	u32 unequal;		/* of `agree` */
 	char objection[1024];
 };
 
@@ -54,7 +58,15 @@ struct trace {
 int predict(const struct trace *trace, enum side side, unsigned long rows, const struct call *call);
 void learn(struct trace *trace, enum side side, unsigned long rows, const struct call *call, int server);
 
+/* first.c */
+u64 hash_key(const struct trace *trace, const union nf_inet_addr *key);
+bool is_first(u64 key, const struct ip_vs_dest *dest, const struct ip_vs_dest *other);
+
+/* agree.c */
+u32 agree(struct ip_vs_service *svc, u8 *answers);
+
 /* trace.c */
+void address_of(const struct trace *trace, u32 number, void *to);
 int trace_run(struct trace *trace, u32 calls);
 
 /* flood.c */

@@ -4,10 +4,12 @@
  * returns. Reading gives what was counted since `begin`, and then, if a `run` failed with EINVAL, the
  * answer that was not what it must be.
  *
- *   begin SEED STIMULI     a new trace; both tables are empty
+ *   begin SEED STIMULI HASH_SEED   a new trace; both tables are empty
  *   empty                  both tables are empty again
  *   run CALLS              so many calls of each side
  *   flood KEYS             calls of our side alone, see flood.c
+ *
+ *   agree                  calls of our side alone, see agree.c
  *
  * STIMULI is a mask of the rows in enum row that the trace makes use of. The services are those for the
  * firewall marks 1 (C) and 2 (ours) in the network namespace of who gives commands, who changes no service
@@ -24,6 +26,7 @@
 
 static DEFINE_MUTEX(lock);
 static struct trace *trace;
+static u8 *answers;	/* of the last `agree`, one a key */
 
 static int run(u32 calls)
 {
@@ -53,15 +56,27 @@ static int run_flood(u32 keys)
 	return 0;
 }
 
+static int run_agree(void)
+{
+	struct ip_vs_service *svc = lblc_find_service(1 + OURS);
+
+	if (!svc || !rcu_access_pointer(svc->scheduler))
+		return -ENOENT;
+	trace->unequal = agree(svc, answers);
+	return 0;
+}
+
 static int command(const char *line)
 {
 	unsigned long stimuli;
+	u64 hash_seed;
 	u32 number;
 
-	if (sscanf(line, "begin %u %lu", &number, &stimuli) == 2) {
+	if (sscanf(line, "begin %u %lu %llu", &number, &stimuli, &hash_seed) == 3) {
 		memset(trace, 0, sizeof(*trace));
 		trace->seed = number;
 		trace->stimuli = stimuli;
+		trace->hash_seed = hash_seed;
 		prandom_seed_state(&trace->random, number);
 		return 0;
 	}
@@ -73,6 +88,8 @@ static int command(const char *line)
 		return run(number);
 	if (sscanf(line, "flood %u", &number) == 1)
 		return run_flood(number);
+	if (sysfs_streq(line, "agree"))
+		return run_agree();
 	return -EOPNOTSUPP;
 }
 
@@ -91,7 +108,8 @@ static ssize_t direct_write(struct file *file, const char __user *from, size_t s
 
 static int direct_show(struct seq_file *out, void *unused)
 {
-	static const char *const rows[ROWS] = { "icmp", "threshold", "flag_1", "expiry", "wide" };
+	static const char *const rows[ROWS] = { "icmp", "threshold", "flag_1", "expiry", "wide",
+						"flag_2" };
 	enum row row;
 
 	mutex_lock(&lock);
@@ -99,7 +117,7 @@ static int direct_show(struct seq_file *out, void *unused)
 		   trace->none, trace->moves, trace->differences, trace->parted);
 	for (row = 0; row < ROWS; row++)
 		seq_printf(out, " %s %llu", rows[row], trace->row[row]);
-	seq_printf(out, " stayed %llu\n%s", trace->stayed, trace->objection);
+	seq_printf(out, " stayed %llu unequal %u\n%s", trace->stayed, trace->unequal, trace->objection);
 	mutex_unlock(&lock);
 	return 0;
 }
@@ -122,8 +140,10 @@ static int __init direct_init(void)
 	trace = vzalloc(sizeof(*trace));
 	if (!trace)
 		return -ENOMEM;
-	if (proc_create("lblc_direct", 0600, NULL, &direct_ops))
+	answers = vzalloc(AGREE_KEYS);
+	if (answers && proc_create("lblc_direct", 0600, NULL, &direct_ops))
 		return 0;
+	vfree(answers);
 	vfree(trace);
 	return -ENOMEM;
 }
@@ -131,6 +151,7 @@ static int __init direct_init(void)
 static void __exit direct_exit(void)
 {
 	remove_proc_entry("lblc_direct", NULL);
+	vfree(answers);
 	vfree(trace);
 }
 

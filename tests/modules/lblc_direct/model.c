@@ -83,6 +83,30 @@ static u32 key_of(unsigned long rows, const struct call *call)
 	return call->other && !(rows & BIT(ICMP)) ? call->other : call->key;
 }
 
+/* Of the servers that are not above their weight the first in the order of the key, or 0. */
+static int first(const struct trace *trace, enum side side, unsigned long rows, const struct call *call)
+{
+	const struct ip_vs_service *svc = trace->svc[side];
+	union nf_inet_addr address = {};
+	struct ip_vs_dest *best = NULL;
+	int number = 0;
+	u64 key;
+	u32 i;
+
+	address_of(trace, key_of(rows, call), &address);
+	key = hash_key(trace, &address);
+	for (i = 0; i < trace->listed; i++) {
+		struct ip_vs_dest *dest = trace->server[side][trace->order[i]];
+
+		if (over_threshold(dest) || weight(dest) <= 0 || busy(svc, dest, rows) > weight(dest) ||
+		    (best && !is_first(key, dest, best)))
+			continue;
+		best = dest;
+		number = trace->order[i];
+	}
+	return number;
+}
+
 static bool is_stale(const struct trace *trace, const struct memory *memory, unsigned long now)
 {
 	return now - memory->last_use > trace->svc[C]->ipvs->sysctl_lblc_expiration;
@@ -115,6 +139,12 @@ int predict(const struct trace *trace, enum side side, unsigned long rows, const
 
 	if (memory->server && is_good(trace, side, memory, rows, call->now))
 		return memory->server;
+	if (rows & BIT(FLAG_2) && trace->svc[side]->flags & IP_VS_SVC_F_SCHED2) {
+		int number = first(trace, side, rows, call);
+
+		if (number)
+			return number;
+	}
 	return least_loaded(trace, side, rows);
 }
 

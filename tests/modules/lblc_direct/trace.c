@@ -155,6 +155,12 @@ static void make_call(struct trace *trace, struct call *call)
 	call->now = jiffies;
 }
 
+/* The address that has a number. */
+void address_of(const struct trace *trace, u32 number, void *to)
+{
+	lblc_address(trace->af, to, lblc_mix(number ^ trace->seed));
+}
+
 static int ask(struct trace *trace, enum side side, const struct call *call)
 {
 	struct ip_vs_service *svc = trace->svc[side];
@@ -162,11 +168,10 @@ static int ask(struct trace *trace, enum side side, const struct call *call)
 	struct ip_vs_iphdr header = {};
 	struct ip_vs_dest *dest;
 
-	lblc_address(trace->af, call->other ? &header.saddr : &header.daddr,
-		     lblc_mix(call->key ^ trace->seed));
+	address_of(trace, call->key, call->other ? &header.saddr : &header.daddr);
 	if (call->other) {
 		header.hdr_flags = IP_VS_HDR_ICMP | IP_VS_HDR_INVERSE;
-		lblc_address(trace->af, &header.daddr, lblc_mix(call->other ^ trace->seed));
+		address_of(trace, call->other, &header.daddr);
 	}
 	dest = scheduler->schedule(svc, NULL, &header);
 	return dest ? number_of(trace, dest) : 0;
