@@ -66,7 +66,7 @@ def measure(cell, unit):
     """What a call of schedule() costs."""
     services = Services(cell)
     fill(cell, "chained" if cell.op == "adversarial" else "random")
-    if cell.op == "miss":
+    if cell.op in ("miss", "agree"):
         rows = misses(cell, unit, services)
     else:
         rows = hits(cell, unit)

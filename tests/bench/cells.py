@@ -23,8 +23,8 @@ class Cell(namedtuple("Cell", "op n d af temp")):
 
     @property
     def c_can(self):
-        """Whether C's table holds that many; a miss must find room as well."""
-        return self.n < C_HOLDS if self.op == "miss" else self.n <= C_HOLDS
+        """Whether C's table holds that many; a miss must find room as well. C has no flag-2."""
+        return self.op != "agree" and (self.n < C_HOLDS if self.op == "miss" else self.n <= C_HOLDS)
 
 
 def core(unit):
@@ -35,6 +35,9 @@ def core(unit):
     cells += [Cell("miss", n, 4, 4, "hot") for n in KEYS if n != C_HOLDS]
     cells += [Cell("miss", 16384, d, 4, "hot") for d in SERVERS if d != 4]
     cells += [Cell("miss", n, 4, 6, "hot") for n in (1000, 16384)]
+    # The same with flag-2 (C does not know it).
+    cells += [Cell("agree", 16384, d, 4, "hot") for d in SERVERS]
+    cells += [Cell("agree", 16384, 64, 6, "hot")]
     cells += [Cell("adversarial", C_HOLDS, 4, af, "hot") for af in (4, 6)]
     if unit == "ns":
         cells += [Cell("hit", n, 4, af, "lone") for af in (4, 6) for n in KEYS]

@@ -58,10 +58,11 @@ class Services:
     def __init__(self, cell):
         self.schedulers = ["lblc", "lblc_rs"] if cell.c_can else ["lblc_rs"]
         self.six = " -6" if cell.af == 6 else ""
+        self.flags = " -b flag-2" if cell.op == "agree" else ""
         bench_lines = []
         for scheduler in self.schedulers:
             service = f"-f {MARKS[scheduler]}{self.six}"
-            bench_lines.append(f"-A {service} -s {scheduler}")
+            bench_lines.append(f"-A {service} -s {scheduler}{self.flags}")
             for n in range(cell.d):
                 address = f"[fd00::{1 + n:x}]" if cell.af == 6 else f"10.1.{n // 250}.{1 + n % 250}"
                 bench_lines.append(f"-a {service} -r {address}:0 -g -w {WEIGHT}")
@@ -70,7 +71,7 @@ class Services:
 
     def forget(self):
         """Empties the tables."""
-        lines = [f"-E -f {MARKS[name]}{self.six} -s {scheduler}"
+        lines = [f"-E -f {MARKS[name]}{self.six} -s {scheduler}{self.flags}"
                  for name in self.schedulers for scheduler in ("rr", name)]
         run(["ipvsadm", "-R"], input="\n".join(lines) + "\n")
 
