@@ -24,15 +24,15 @@ static u8 ask(struct ip_vs_service *svc, u32 key)
 	return ntohl(svc->af == AF_INET6 ? dest->addr.in6.s6_addr32[3] : dest->addr.ip);
 }
 
-/* Asks for all keys. Returns how many answers are not those in `answers`, after which these are there. */
-u32 agree(struct ip_vs_service *svc, u8 *answers)
+/* Asks for the first `keys`. Returns how many answers are not those in `answers`, after which these are there. */
+u32 agree(struct ip_vs_service *svc, u8 *answers, u32 keys)
 {
 	u32 key, i, unequal = 0;
 
-	for (key = 0; key < AGREE_KEYS; key += CALLS_AT_ONCE) {
+	for (key = 0; key < keys; key += CALLS_AT_ONCE) {
 		local_bh_disable();
 		rcu_read_lock();
-		for (i = key; i < key + CALLS_AT_ONCE && i < AGREE_KEYS; i++) {
+		for (i = key; i < key + CALLS_AT_ONCE && i < keys; i++) {
 			u8 answer = ask(svc, i);
 
 			unequal += answer != answers[i];

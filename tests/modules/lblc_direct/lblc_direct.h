@@ -63,7 +63,7 @@ u64 hash_key(const struct trace *trace, const union nf_inet_addr *key);
 bool is_first(u64 key, const struct ip_vs_dest *dest, const struct ip_vs_dest *other);
 
 /* agree.c */
-u32 agree(struct ip_vs_service *svc, u8 *answers);
+u32 agree(struct ip_vs_service *svc, u8 *answers, u32 keys);
 
 /* trace.c */
 void address_of(const struct trace *trace, u32 number, void *to);

@@ -9,7 +9,7 @@
  *   run CALLS              so many calls of each side
  *   flood KEYS             calls of our side alone, see flood.c
  *
- *   agree                  calls of our side alone, see agree.c
+ *   agree KEYS             calls of our side alone, see agree.c
  *
  * STIMULI is a mask of the rows in enum row that the trace makes use of. The services are those for the
  * firewall marks 1 (C) and 2 (ours) in the network namespace of who gives commands, who changes no service
@@ -56,13 +56,13 @@ static int run_flood(u32 keys)
 	return 0;
 }
 
-static int run_agree(void)
+static int run_agree(u32 keys)
 {
 	struct ip_vs_service *svc = lblc_find_service(1 + OURS);
 
 	if (!svc || !rcu_access_pointer(svc->scheduler))
 		return -ENOENT;
-	trace->unequal = agree(svc, answers);
+	trace->unequal = agree(svc, answers, min(keys, AGREE_KEYS));
 	return 0;
 }
 
@@ -88,8 +88,8 @@ static int command(const char *line)
 		return run(number);
 	if (sscanf(line, "flood %u", &number) == 1)
 		return run_flood(number);
-	if (sysfs_streq(line, "agree"))
-		return run_agree();
+	if (sscanf(line, "agree %u", &number) == 1)
+		return run_agree(number);
 	return -EOPNOTSUPP;
 }
 
