@@ -5,6 +5,9 @@
  * kernel crate's own types.
  */
 #include <linux/sysctl.h>
+#include <net/genetlink.h>
 #include <net/ip_vs.h>
 #include <net/net_namespace.h>
 #include "helpers.h"
+#include "netlink/glue.h"
+#include "netlink/uapi/linux/ip_vs_lblc_rs.h"

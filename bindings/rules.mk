@@ -33,7 +33,8 @@ quiet_cmd_lblc_rs_bindgen = BINDGEN $(quiet_modtag) $@
 	-w --target=$(BINDGEN_TARGET) -fno-builtin -D__BINDGEN__ -DMODULE
 
 $(obj)/bindings/bindings_generated.rs: $(lblc-rs-top)/bindings/bindings_helper.h \
-		$(lblc-rs-top)/bindings/helpers.h $(lblc-rs-top)/bindings/bindgen_parameters FORCE
+		$(lblc-rs-top)/bindings/helpers.h $(lblc-rs-top)/bindings/bindgen_parameters \
+		$(wildcard $(lblc-rs-top)/bindings/netlink/*.h) FORCE
 	$(call if_changed_dep,lblc_rs_bindgen)
 
 $(obj)/$(lblc-rs-crate): private export LBLC_RS_BINDINGS := $(abspath $(obj)/bindings)

@@ -20,6 +20,31 @@ impl Address {
         [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
     }
 
+    /// The address as it stands in a packet, and whether it is one of IPv6: from 4 or 16 bytes.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<(Self, bool)> {
+        if let Ok(word) = bytes.try_into() {
+            return Some((Self(u64::from(u32::from_ne_bytes(word)), 0), false));
+        }
+        let (a, rest) = bytes.split_first_chunk()?;
+        let b = rest.try_into().ok()?;
+        Some((Self(u64::from_ne_bytes(*a), u64::from_ne_bytes(b)), true))
+    }
+
+    /// The 16 bytes of an IPv6 address as they stand in a packet.
+    pub(crate) fn ipv6_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        let words = self.words();
+        for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
+            bytes.copy_from_slice(&word.to_ne_bytes());
+        }
+        bytes
+    }
+
+    /// The 4 bytes of an IPv4 address.
+    pub(crate) fn ipv4_bytes(self) -> [u8; 4] {
+        (self.0 as u32).to_ne_bytes()
+    }
+
     /// The address as a number of 128 bits; one of IPv4 is mapped (`::ffff:192.0.2.1`).
     pub(crate) fn number(self, ipv6: bool) -> u128 {
         let Self(a, b) = self;

@@ -17,10 +17,12 @@
 //! [`include/net/netns/generic.h`](srctree/include/net/netns/generic.h).
 
 use super::{
-    scheduler::{Bound, Scheduler},
-    Service,
+    scheduler::{Bound, Call, Scheduler},
+    service::Identity,
+    Servers,
+    Service, //
 };
-use crate::bindings;
+use crate::{bindings, rcu::ReadSide, work::Work};
 use core::{
     marker::PhantomData,
     ptr::{null_mut, NonNull},
@@ -229,12 +231,79 @@ impl<T: Scheduler> Netns<T> {
         from: u32,
         f: impl FnOnce(u32, &T, &Service) -> R,
     ) -> Option<R> {
+        self.first_listed(from, |found| f(found.id, found.state(), found.service()))
+    }
+
+    /// As [`first_service()`](Self::first_service), with all that a service has.
+    pub(crate) fn first_listed<R>(
+        &self,
+        from: u32,
+        f: impl FnOnce(Listed<'_, T>) -> R,
+    ) -> Option<R> {
         let services = self.services.lock();
         let cursor = services.bound.cursor_lower_bound(&from)?;
         let (id, bound) = cursor.current();
         // SAFETY: As in `queue_work()`.
         let bound = unsafe { bound.0.as_ref() };
-        Some(f(*id, bound.state(), bound.service()))
+        Some(f(Listed { id: *id, bound }))
+    }
+
+    /// Calls `f` with the service of this identity, if there is one. Process context; `f` runs
+    /// under the namespace's mutex.
+    pub(crate) fn find_service<R>(
+        &self,
+        identity: Identity,
+        f: impl FnOnce(Listed<'_, T>) -> R,
+    ) -> Option<R> {
+        let services = self.services.lock();
+        let mut all = services.bound.iter();
+        let found = all.find_map(|(id, bound)| {
+            // SAFETY: As in `queue_work()`.
+            let bound = unsafe { bound.0.as_ref() };
+            (bound.service().identity() == identity).then_some(Listed { id: *id, bound })
+        });
+        found.map(f)
+    }
+}
+
+/// A service that is listed, while the namespace's services are locked.
+pub(crate) struct Listed<'a, T: Scheduler> {
+    /// Its number.
+    pub(crate) id: u32,
+    bound: &'a Bound<T>,
+}
+
+impl<'a, T: Scheduler> Listed<'a, T> {
+    /// The scheduler's state.
+    pub(crate) fn state(&self) -> &'a T {
+        self.bound.state()
+    }
+
+    /// The service.
+    pub(crate) fn service(&self) -> &'a Service {
+        self.bound.service()
+    }
+
+    /// Its real servers.
+    pub(crate) fn servers(&self) -> &'a Servers {
+        &self.bound.frame.servers
+    }
+
+    /// What a call of `schedule()` for the service can see and use.
+    pub(crate) fn call<'g>(&self, rcu: ReadSide<'g>) -> Call<'g, T>
+    where
+        'a: 'g,
+    {
+        Call {
+            service: self.service(),
+            bound: self.bound,
+            rcu,
+        }
+    }
+
+    /// Queue it, and [`Scheduler::work()`] will be called.
+    pub(crate) fn work(&self) -> &'a Work {
+        &self.bound.frame.work
     }
 }
 

@@ -21,6 +21,9 @@ use core::{
 };
 use kernel::{new_mutex, prelude::*, rbtree::RBTree, sync::Mutex};
 
+/// How many removed servers there may be before [`Servers::with()`] makes no other one.
+const MAX_REMOVED: usize = 4096;
+
 /// What is known of a server that is or was in the list.
 struct Record {
     server: ServerRef,
@@ -192,13 +195,7 @@ impl Servers {
     ) -> Result<(&'a Server, bool)> {
         let endpoint = dest.endpoint();
         if records.get(&endpoint).is_none() {
-            let record = Record {
-                server: ServerRef::new(endpoint, (self.tag)(endpoint))?,
-                lease: None,
-                marked: None,
-            };
-            records.try_create_and_insert(endpoint, record, GFP_KERNEL_ACCOUNT)?;
-            self.removed.fetch_add(1, Ordering::Relaxed);
+            self.insert_removed(records, endpoint)?;
         }
         let record = records.get_mut(&endpoint).ok_or(ENOMEM)?;
         let is_new = record.lease.is_none();
@@ -209,6 +206,36 @@ impl Servers {
             self.removed.fetch_sub(1, Ordering::Relaxed);
         }
         Ok((&record.server, is_new))
+    }
+
+    /// Makes a record of a server that is not in the list. Fails with `ENOMEM`.
+    fn insert_removed(&self, records: &mut Records, endpoint: Endpoint) -> Result {
+        let record = Record {
+            server: ServerRef::new(endpoint, (self.tag)(endpoint))?,
+            lease: None,
+            marked: None,
+        };
+        records.try_create_and_insert(endpoint, record, GFP_KERNEL_ACCOUNT)?;
+        self.removed.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Calls `f` with the server that has this address and port and is in the list, or was; or with
+    /// a new one, which counts as removed. Process context. Fails with `ENOMEM`, or with `ENOSPC`
+    /// if there are [`MAX_REMOVED`] removed servers.
+    pub(crate) fn with<R>(&self, endpoint: Endpoint, f: impl FnOnce(&Server) -> R) -> Result<R> {
+        let mut records = self.records.lock();
+        if records.get(&endpoint).is_none() {
+            if self.removed.load(Ordering::Relaxed) >= MAX_REMOVED {
+                return Err(ENOSPC);
+            }
+            self.insert_removed(&mut records, endpoint)?;
+        }
+        // A reference that `f` takes makes `reap()` leave the record alone.
+        records
+            .get(&endpoint)
+            .map(|record| f(&record.server))
+            .ok_or(ENOMEM)
     }
 
     /// Makes an array of the list as it is, with room for half as many servers again, and shows it

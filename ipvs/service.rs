@@ -16,6 +16,15 @@ use kernel::{prelude::*, types::Opaque};
 #[repr(transparent)]
 pub(crate) struct Service(Opaque<bindings::ip_vs_service>);
 
+/// By what the core tells the services of a namespace apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// A firewall mark, and whether the service is for IPv6.
+    Mark(u32, bool),
+    /// `IPPROTO_TCP`, `IPPROTO_UDP` or `IPPROTO_SCTP`, and an address and port.
+    Address(u16, Endpoint),
+}
+
 impl Service {
     /// Borrows C's service.
     ///
@@ -40,25 +49,35 @@ impl Service {
     }
 
     /// Firewall mark, or protocol, address and port.
-    pub(crate) fn name(&self) -> Named {
-        let service = self.as_ptr();
+    pub(crate) fn identity(&self) -> Identity {
+        let (service, ipv6) = (self.as_ptr(), self.is_ipv6());
         // SAFETY: `&self` keeps the service alive. `ip_vs_add_service()` sets `fwmark`, `protocol`,
         // `addr` and `port` before it binds the scheduler, and nothing writes them afterwards.
         unsafe {
             if (*service).fwmark != 0 {
-                return Named::Mark((*service).fwmark, self.is_ipv6());
+                return Identity::Mark((*service).fwmark, ipv6);
             }
-            let protocol = match (*service).protocol {
-                6 => "TCP",
-                17 => "UDP",
-                _ => "SCTP",
-            };
             let endpoint = Endpoint {
-                address: header::read_address(&raw const (*service).addr, self.is_ipv6()),
-                ipv6: self.is_ipv6(),
+                address: header::read_address(&raw const (*service).addr, ipv6),
+                ipv6,
                 port: u16::from_be((*service).port),
             };
-            Named::Service(protocol, endpoint)
+            Identity::Address((*service).protocol, endpoint)
+        }
+    }
+
+    /// The identity, as people write it.
+    pub(crate) fn name(&self) -> Named {
+        match self.identity() {
+            Identity::Mark(mark, ipv6) => Named::Mark(mark, ipv6),
+            Identity::Address(protocol, endpoint) => {
+                let protocol = match protocol {
+                    6 => "TCP",
+                    17 => "UDP",
+                    _ => "SCTP",
+                };
+                Named::Service(protocol, endpoint)
+            }
         }
     }
 

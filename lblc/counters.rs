@@ -41,6 +41,8 @@ pub(super) enum Event {
     Resize,
     /// The hash got another key.
     Rekey,
+    /// An entry was deleted by the operator. The only one that is not in `/proc`.
+    Delete,
 }
 
 impl Event {
@@ -51,7 +53,7 @@ impl Event {
 }
 
 /// In the order of [`Event`].
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "hits",
     "unknown",
     "expired",
@@ -67,7 +69,11 @@ const NAMES: [&str; 15] = [
     "failures",
     "resizes",
     "rekeys",
+    "deletes",
 ];
+
+/// The counters in `/proc`, which are the first ones.
+const IN_PROC: usize = Event::Delete as usize;
 
 /// The counters of one service.
 pub(super) struct Counters(percpu::Counters<{ NAMES.len() }>);
@@ -84,9 +90,17 @@ impl Counters {
         self.0.count(event as usize);
     }
 
+    /// The number of counters.
+    pub(super) const COUNT: usize = NAMES.len();
+
+    /// The value of a counter, by its number. Process context.
+    pub(super) fn value(&self, event: usize) -> u64 {
+        self.0.sum(event)
+    }
+
     /// Prints names and values. Process context.
     pub(super) fn show(&self, out: &SeqFile) {
-        for (event, name) in NAMES.iter().enumerate() {
+        for (event, name) in NAMES.iter().take(IN_PROC).enumerate() {
             seq_print!(out, " {name} {}", self.0.sum(event));
         }
     }

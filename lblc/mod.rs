@@ -10,11 +10,13 @@
 //! | `table.rs` | where each destination address went last |
 //! | `gc.rs` | when stale entries are collected |
 //! | `counters.rs` | what a service counts |
-//! | `show.rs` | what the operator sees of a table |
+//! | `show.rs` | what the operator sees of a table in `/proc` |
+//! | `control.rs` | what the operator sees of a table by netlink, and changes |
 //! | `scheduler.rs` | the scheduler, made of these |
 
 #![deny(unsafe_code)]
 
+mod control;
 mod counters;
 mod gc;
 mod hash;

@@ -26,9 +26,9 @@ use kernel::{
 /// The state of one service.
 #[pin_data]
 pub(crate) struct Lblc {
-    table: Table,
+    pub(super) table: Table,
     collector: Collector,
-    counters: Counters,
+    pub(super) counters: Counters,
 }
 
 impl Scheduler for Lblc {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     ipvs::{Address, Call, Cell, Glance, Netns, Scheduler, Server, Service},
-    netns::{trace, Admission, Setting},
+    netns::{trace, Admission, Outcome, Setting},
     random,
     rcu::{
         hash_list::{self, HashList},
@@ -185,28 +185,78 @@ impl Table {
         server: &Server,
         counters: &Counters,
     ) {
+        let turn = |entry: &Entry| entry.turn(server, counters, call.rcu);
+        // Another CPU may make it meanwhile, perhaps with the same answer.
+        let _ = self.insert_or(call, key, (server, timer::now()), counters, turn);
+    }
+
+    /// Sets what is known of `key`: `server`, for which nobody has asked for `idle`. With
+    /// `keep_newer`, an entry that was asked for later, or then, stays as it is. Fails with
+    /// `ENOMEM` if there is no memory for an entry.
+    pub(super) fn set(
+        &self,
+        call: Call<'_, impl Scheduler>,
+        key: Address,
+        (server, idle): (&Server, Jiffies),
+        keep_newer: bool,
+        counters: &Counters,
+    ) -> Result<Outcome> {
+        let (now, rcu) = (timer::now(), call.rcu);
+        let last_use = now.wrapping_sub(idle);
+        let change = |entry: &Entry| {
+            if keep_newer && entry.idle(now) <= idle {
+                return Outcome::Kept;
+            }
+            entry.turn(server, counters, rcu);
+            entry.last_use.store(last_use, Ordering::Relaxed);
+            Outcome::Changed
+        };
+        {
+            let writer = self.list.lock(|hash| hash.of(key.words()), rcu);
+            if let Some(entry) = writer.walk(rcu).find(|entry| entry.key == key) {
+                return Ok(change(entry));
+            }
+        }
+        let found = self.insert_or(call, key, (server, last_use), counters, change);
+        Ok(found?.unwrap_or(Outcome::Created))
+    }
+
+    /// Makes an entry, or calls `found` with the one that is there, under the lock of its chain, and
+    /// returns the result. Fails with `ENOMEM`.
+    fn insert_or<R>(
+        &self,
+        call: Call<'_, impl Scheduler>,
+        key: Address,
+        (server, last_use): (&Server, Jiffies),
+        counters: &Counters,
+        found: impl FnOnce(&Entry) -> R,
+    ) -> Result<Option<R>> {
         let rcu = call.rcu;
+        let fail = || {
+            counters.count(Event::Failure);
+            Err(ENOMEM)
+        };
         let admission = self.netns.state().admission(self.list.len());
         if self.list.in_limbo() > LIMBO.max(self.max_entries()) || admission == Admission::Denied {
             // Entries are removed faster than they are freed.
-            counters.count(Event::Failure);
-            return call.work().queue();
+            call.work().queue();
+            return fail();
         }
         let entry = Entry {
             key,
             server: Cell::new(server),
-            last_use: AtomicUsize::new(timer::now()),
+            last_use: AtomicUsize::new(last_use),
         };
         let Ok(new) = EntryBox::new(hash_list::Entry::new(entry), GFP_ATOMIC) else {
-            return counters.count(Event::Failure);
+            return fail();
         };
         // Evict before inserting: the work item, which trims, might evict as well otherwise.
         let full = self.list.len() >= self.max_entries() || admission != Admission::Granted;
         let evicted = full && self.evict(call.service, counters, rcu);
         if admission != Admission::Granted && !evicted {
             // The table is empty, and others have taken all that the namespace may have.
-            counters.count(Event::Failure);
-            return call.work().queue();
+            call.work().queue();
+            return fail();
         }
         let mut length = 1usize;
         {
@@ -215,8 +265,7 @@ impl Table {
                 .walk(rcu)
                 .inspect(|_| length = length.wrapping_add(1));
             if let Some(entry) = chain.find(|entry| entry.key == key) {
-                // Another CPU has made it meanwhile, perhaps with the same answer.
-                return entry.turn(server, counters, rcu);
+                return Ok(Some(found(entry)));
             }
             writer.insert(new);
             self.netns.state().charge_entry();
@@ -230,6 +279,7 @@ impl Table {
         if full || unfit {
             call.work().queue();
         }
+        Ok(None)
     }
 
     /// Lets one of a few entries make room: one whose server was removed, or else the one that was
@@ -257,7 +307,12 @@ impl Table {
     }
 
     /// Takes `entry` out, if `still` says so under the lock. Returns whether it was us who did.
-    fn forget(&self, entry: &Entry, still: impl FnOnce(&Entry) -> bool, rcu: ReadSide<'_>) -> bool {
+    pub(super) fn forget(
+        &self,
+        entry: &Entry,
+        still: impl FnOnce(&Entry) -> bool,
+        rcu: ReadSide<'_>,
+    ) -> bool {
         let mut writer = self.list.lock(|hash| hash.of(entry.key.words()), rcu);
         still(entry) && writer.remove(entry)
     }
@@ -349,6 +404,9 @@ impl Table {
                     counters.count(event);
                     let buckets = (1usize.wrapping_shl(now), 1usize.wrapping_shl(wanted));
                     let rekey = event == Event::Rekey;
+                    if rekey {
+                        self.netns.state().rekeyed();
+                    }
                     trace::rebuild(service, rekey, buckets, self.list.len());
                 }
                 Err(_) => {

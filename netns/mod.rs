@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! What a network namespace has of this scheduler: its settings (sysctls), its files in
-//! `/proc/net`, a bound on what its tables may take, and the tracepoints of its services.
+//! `/proc/net`, what it answers to generic netlink, a bound on what its tables may take, and the
+//! tracepoints of its services.
 //!
 //! ```text
 //!   ipvs::Netns<T> ── state ──> State ──┬── settings     values of the sysctls
@@ -9,14 +10,19 @@
 //!                                       └── used         entries of all tables, if that is bounded
 //! ```
 
+mod attributes;
 pub(crate) mod c_module;
+pub(crate) mod control;
 mod files;
+mod message;
+pub(crate) mod netlink;
 mod proc;
 mod settings;
 pub(crate) mod trace;
+mod walk;
 
 use crate::ipvs::{Net, Netns, NetnsState, Scheduler};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use files::Files;
 use kernel::{
     prelude::*,
@@ -24,6 +30,7 @@ use kernel::{
 };
 use settings::Values;
 
+pub(crate) use control::{Controlled, Known, Outcome, Summary};
 pub(crate) use proc::Shown;
 pub(crate) use settings::{expiration, Setting};
 
@@ -50,6 +57,8 @@ pub(crate) struct State {
     used: AtomicUsize,
     /// Tables in memory; counted only if they are bounded.
     services: AtomicUsize,
+    /// How often a table got another hash key.
+    generation: AtomicU32,
 }
 
 /// Whether a table may take memory for another entry.
@@ -68,6 +77,17 @@ impl State {
     #[inline(always)]
     pub(crate) fn get(&self, setting: Setting) -> i32 {
         self.values.get(setting)
+    }
+
+    /// Notes that a table got another hash key: who walks over it may see an entry twice, or not.
+    /// Any context.
+    pub(crate) fn rekeyed(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often a table got another hash key. Any context.
+    fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Relaxed).wrapping_add(1)
     }
 
     /// The seed of the namespace's rendezvous hashes. Any context; a plain load.
@@ -130,6 +150,7 @@ impl<T: Scheduler<Netns = Self> + Shown> NetnsState<T> for State {
             is_machines: net.is_of_initial_user(),
             used: AtomicUsize::new(0),
             services: AtomicUsize::new(0),
+            generation: AtomicU32::new(0),
         })
     }
 

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The family, of which gen.c has the operations, and the inlines that netns/netlink.rs needs. */
+
+#include <linux/module.h>
+#include <linux/skbuff.h>
+#include <net/genetlink.h>
+
+#include "gen.h"
+#include "glue.h"
+
+static struct genl_family lblc_rs_nl_family __ro_after_init = {
+	.name		= IP_VS_LBLC_RS_FAMILY_NAME,
+	.version	= IP_VS_LBLC_RS_FAMILY_VERSION,
+	.netnsok	= true,
+	.parallel_ops	= true,
+	.module		= THIS_MODULE,
+	.split_ops	= ip_vs_lblc_rs_nl_ops,
+	.n_split_ops	= ARRAY_SIZE(ip_vs_lblc_rs_nl_ops),
+};
+
+/* The family has bit fields, and the pointer to this module. */
+int lblc_rs_nl_register(void)
+{
+	return genl_register_family(&lblc_rs_nl_family);
+}
+
+/* As above. */
+void lblc_rs_nl_unregister(void)
+{
+	genl_unregister_family(&lblc_rs_nl_family);
+}
+
+/* Inline; whether struct genl_info has a namespace depends on the configuration. */
+struct net *lblc_rs_nl_net(const struct genl_info *info)
+{
+	return genl_info_net(info);
+}
+
+/* Inlines. */
+const u8 *lblc_rs_nl_attributes(const struct genl_info *info, size_t *len)
+{
+	*len = genlmsg_len(info->genlhdr);
+	return genlmsg_data(info->genlhdr);
+}
+
+/* netlink_rcv_skb() pulls a message from @skb after it was handled. */
+bool lblc_rs_nl_is_last(const struct sk_buff *skb, const struct genl_info *info)
+{
+	return skb->len <= NLMSG_ALIGN(info->nlhdr->nlmsg_len);
+}
+
+/* The macros take string literals only. */
+void lblc_rs_nl_explain(const struct genl_info *info, const char *message, u16 missing)
+{
+	if (!info->extack)
+		return;
+	if (message)
+		info->extack->_msg = message;
+	if (missing)
+		NL_SET_ERR_ATTR_MISS(info->extack, NULL, missing);
+}
+
+/* Inlines. */
+struct sk_buff *lblc_rs_nl_new(void)
+{
+	return genlmsg_new(GENLMSG_DEFAULT_SIZE, GFP_KERNEL);
+}
+
+/* Inline. */
+int lblc_rs_nl_reply(struct sk_buff *skb, struct genl_info *info)
+{
+	return genlmsg_reply(skb, info);
+}
+
+/* Inline. */
+void lblc_rs_nl_free(struct sk_buff *skb)
+{
+	nlmsg_free(skb);
+}
+
+/* @cb is NULL if it is not a dump. genlmsg_iput() does not set NLM_F_MULTI. */
+void *lblc_rs_nl_begin(struct sk_buff *skb, const struct genl_info *info,
+		       struct netlink_callback *cb)
+{
+	void *header = genlmsg_put(skb, info->snd_portid, info->snd_seq, info->family,
+				   cb ? NLM_F_MULTI : 0, info->genlhdr->cmd);
+
+	if (cb && header)
+		genl_dump_check_consistent(cb, header);
+	return header;
+}
+
+/* Inline. */
+void lblc_rs_nl_end(struct sk_buff *skb, void *header)
+{
+	genlmsg_end(skb, header);
+}
+
+/* The place of ->len in struct sk_buff. */
+unsigned int lblc_rs_nl_len(const struct sk_buff *skb)
+{
+	return skb->len;
+}
+
+/* Inline; the place of ->ctx in struct netlink_callback. */
+struct genl_info *lblc_rs_nl_dump(struct netlink_callback *cb, u64 **position)
+{
+	BUILD_BUG_ON(sizeof(cb->ctx) < 2 * sizeof(u64));
+	*position = (u64 *)cb->ctx;
+	return (struct genl_info *)genl_info_dump(cb);
+}
+
+/* The place of ->seq; 0 says that nothing is known. */
+void lblc_rs_nl_set_generation(struct netlink_callback *cb, unsigned int generation)
+{
+	cb->seq = generation ?: 1;
+}

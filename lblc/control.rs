@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the operator sees of a table by netlink, and changes.
+
+use super::{
+    counters::{Counters, Event},
+    scheduler::Lblc,
+    table::Entry, //
+};
+use crate::{
+    ipvs::{Address, Listed, Service},
+    netns::{expiration, Controlled, Known, Outcome, Summary},
+    rcu::ReadSide,
+    timer::{self, HZ},
+};
+use core::ops::Range;
+use kernel::{prelude::*, sync::rcu, time::Jiffies};
+
+/// Milliseconds, of jiffies.
+fn milliseconds(jiffies: Jiffies) -> u64 {
+    (jiffies as u64).saturating_mul(1000) / HZ as u64
+}
+
+/// Jiffies, of milliseconds, rounded up: so that what [`milliseconds()`] returned leads to as many
+/// jiffies as it came from. Not so many that a time so long ago would seem to be in the future.
+fn jiffies(milliseconds: u64) -> Jiffies {
+    let jiffies = milliseconds.saturating_mul(HZ as u64).div_ceil(1000);
+    jiffies.min(isize::MAX as u64 / 2) as Jiffies
+}
+
+/// What is known of an entry.
+fn known(entry: &Entry, rcu: ReadSide<'_>) -> Known {
+    let server = entry.server(rcu);
+    Known {
+        key: entry.key(),
+        server: server.endpoint(),
+        idle: milliseconds(entry.idle(timer::now())),
+        removed: server.is_removed(),
+    }
+}
+
+impl Controlled for Lblc {
+    const COUNTERS: usize = Counters::COUNT;
+
+    fn summary(&self, service: &Service) -> Summary {
+        let section = rcu::read_lock();
+        let rcu = ReadSide::of(&section);
+        Summary {
+            entries: self.table.list().len(),
+            buckets: self.table.list().chains(rcu),
+            max_entries: self.table.max_entries(),
+            expiration: milliseconds(expiration(service).max(0) as Jiffies),
+            bytes: self.table.bytes(rcu),
+        }
+    }
+
+    fn counter(&self, number: usize) -> u64 {
+        self.counters.value(number)
+    }
+
+    fn entry(&self, key: Address) -> Option<Known> {
+        let section = rcu::read_lock();
+        let rcu = ReadSide::of(&section);
+        self.table.find(key, rcu).map(|entry| known(entry, rcu))
+    }
+
+    fn range_end(&self, start: u64) -> u64 {
+        let section = rcu::read_lock();
+        self.table.list().range_end(start, ReadSide::of(&section))
+    }
+
+    fn entries(&self, hashes: Range<u64>, each: &mut dyn FnMut(Known) -> Result) -> Result {
+        let section = rcu::read_lock();
+        let rcu = ReadSide::of(&section);
+        for entry in self.table.list().in_range(hashes, rcu) {
+            each(known(entry, rcu))?;
+        }
+        Ok(())
+    }
+
+    fn set(found: &Listed<'_, Self>, entry: &Known, keep_newer: bool) -> Result<Outcome> {
+        found.servers().with(entry.server, |server| {
+            let section = rcu::read_lock();
+            let call = found.call(ReadSide::of(&section));
+            let Self {
+                table, counters, ..
+            } = call.state();
+            let target = (server, jiffies(entry.idle));
+            table.set(call, entry.key, target, keep_newer, counters)
+        })?
+    }
+
+    fn delete_key(&self, key: Address) -> bool {
+        let section = rcu::read_lock();
+        let rcu = ReadSide::of(&section);
+        let entry = self.table.find(key, rcu);
+        entry.is_some_and(|entry| self.remove(entry, &|_| true, rcu))
+    }
+
+    fn delete(&self, hashes: Range<u64>, chosen: &dyn Fn(&Known) -> bool) -> usize {
+        let section = rcu::read_lock();
+        let rcu = ReadSide::of(&section);
+        let mut removed = 0usize;
+        for entry in self.table.list().in_range(hashes, rcu) {
+            if chosen(&known(entry, rcu)) && self.remove(entry, chosen, rcu) {
+                removed = removed.wrapping_add(1);
+            }
+        }
+        removed
+    }
+}
+
+impl Lblc {
+    /// Removes an entry, if it is still chosen. Returns whether it was removed here.
+    fn remove(&self, entry: &Entry, chosen: &dyn Fn(&Known) -> bool, rcu: ReadSide<'_>) -> bool {
+        let removed = self
+            .table
+            .forget(entry, |entry| chosen(&known(entry, rcu)), rcu);
+        if removed {
+            self.counters.count(Event::Delete);
+        }
+        removed
+    }
+}

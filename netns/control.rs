@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The operations of the generic netlink family: what they ask for, and what they do with the
+//! services of a network namespace.
+
+use super::{
+    attributes::Nest,
+    message::{self, entries, entry, key, no_service, number, put_entry, put_service, Parsed},
+    netlink::{Buffer, Message, Position, Refusal, Request},
+    walk::delete_wanted,
+    State,
+};
+use crate::{
+    ipvs::{Address, Endpoint, Identity, Listed, Netns, Scheduler, Service},
+    work::breathe,
+};
+use core::ops::Range;
+use kernel::prelude::*;
+
+pub(crate) use super::walk::dump_entries;
+
+/// One entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    /// The destination address.
+    pub(crate) key: Address,
+    /// Where it goes.
+    pub(crate) server: Endpoint,
+    /// For how long nobody has asked for it, in milliseconds.
+    pub(crate) idle: u64,
+    /// Whether the server is out of the service.
+    pub(crate) removed: bool,
+}
+
+/// What became of an entry that was set.
+pub(crate) enum Outcome {
+    /// There was none.
+    Created,
+    /// It got server and idle time.
+    Changed,
+    /// It stayed as it was.
+    Kept,
+}
+
+/// The size of a service's table, and its limits; times in milliseconds.
+pub(crate) struct Summary {
+    pub(crate) entries: usize,
+    pub(crate) buckets: usize,
+    pub(crate) max_entries: usize,
+    pub(crate) expiration: u64,
+    pub(crate) bytes: usize,
+}
+
+/// A scheduler whose tables can be seen and changed. All methods: process context, under the lock
+/// of the namespace's services. Hashes have 32 bits.
+pub(crate) trait Controlled: Scheduler<Netns = State> {
+    /// The number of counters.
+    const COUNTERS: usize;
+
+    /// What there is to say of a service.
+    fn summary(&self, service: &Service) -> Summary;
+
+    /// The value of a counter.
+    fn counter(&self, number: usize) -> u64;
+
+    /// The entry of an address.
+    fn entry(&self, key: Address) -> Option<Known>;
+
+    /// The end of a range of hashes that begins with `start` and has few entries.
+    fn range_end(&self, start: u64) -> u64;
+
+    /// Calls `each` with the entries of a range of hashes, until that fails.
+    fn entries(&self, hashes: Range<u64>, each: &mut dyn FnMut(Known) -> Result) -> Result;
+
+    /// Sets an entry of the service `found`. With `keep_newer`, one that was idle for as long, or
+    /// less, is kept. Fails with `ENOMEM`, or `ENOSPC` if too many removed servers are known.
+    fn set(found: &Listed<'_, Self>, entry: &Known, keep_newer: bool) -> Result<Outcome>;
+
+    /// Removes the entry of an address. Returns whether there was one.
+    fn delete_key(&self, key: Address) -> bool;
+
+    /// Removes those entries of a range of hashes that are chosen. Returns how many.
+    fn delete(&self, hashes: Range<u64>, chosen: &dyn Fn(&Known) -> bool) -> usize;
+}
+
+fn put_all<T: Controlled>(message: &mut Message<'_>, found: &Listed<'_, T>) -> Result {
+    put_service(message, found.service())?;
+    let summary = found.state().summary(found.service());
+    message.put_u32(message::ENTRIES, number(summary.entries))?;
+    message.put_u32(message::BUCKETS, number(summary.buckets))?;
+    message.put_u32(message::MAX_ENTRIES, number(summary.max_entries))?;
+    message.put_uint(message::EXPIRATION, summary.expiration)?;
+    message.put_uint(message::BYTES, summary.bytes as u64)?;
+    let mut nest = Nest::<256>::new();
+    for counter in 0..T::COUNTERS {
+        let number = message::COUNTER_FIRST.wrapping_add(counter as u16);
+        nest.put_uint(number, found.state().counter(counter))?;
+    }
+    message.put_nested(message::COUNTERS, nest.bytes())
+}
+
+/// How often the tables of a namespace got another hash key, and so another order.
+pub(crate) fn generation<T: Controlled>(netns: &Netns<T>) -> u32 {
+    netns.state().generation()
+}
+
+/// `service-get`, of one service.
+pub(crate) fn get_service<T: Controlled>(
+    request: &Request<'_>,
+    netns: &Netns<T>,
+    answer: &mut Message<'_>,
+) -> Result<(), Refusal> {
+    let service = Parsed::new(request)?.service()?;
+    let found = netns.find_service(service, |found| put_all(answer, &found));
+    Ok(found.ok_or_else(no_service)??)
+}
+
+/// `service-get`, of all services.
+pub(crate) fn dump_services<T: Controlled>(
+    _: &Request<'_>,
+    netns: &Netns<T>,
+    buffer: &mut Buffer,
+    position: &mut Position,
+) -> Result<bool, Refusal> {
+    loop {
+        let put = netns.first_listed(position.service as u32, |found| {
+            buffer.message(|message| put_all(message, &found))?;
+            Ok(found.id)
+        });
+        match put {
+            None => return Ok(false),
+            Some(Ok(id)) => position.service = u64::from(id).wrapping_add(1),
+            Some(Err(EMSGSIZE)) if buffer.len() > 0 => return Ok(true),
+            Some(Err(error)) => return Err(Error::into(error)),
+        }
+        breathe();
+    }
+}
+
+/// `entry-get`, of one entry.
+pub(crate) fn get_entry<T: Controlled>(
+    request: &Request<'_>,
+    netns: &Netns<T>,
+    answer: &mut Message<'_>,
+) -> Result<(), Refusal> {
+    let service = Parsed::new(request)?.service()?;
+    let mut entries = entries(request);
+    let (Some(entry), None) = (entries.next(), entries.next()) else {
+        return Err(Refusal::new(EINVAL, c"one entry is needed"));
+    };
+    let found = netns.find_service(service, |found| {
+        let ipv6 = found.service().is_ipv6();
+        let key = key(entry, ipv6)?;
+        let no_entry = || Refusal::new(ENOENT, c"there is no entry with this key");
+        let known = found.state().entry(key).ok_or_else(no_entry)?;
+        put_service(answer, found.service())?;
+        put_entry(answer, &known, ipv6)?;
+        Ok(())
+    });
+    found.ok_or_else(no_service)?
+}
+
+/// `entry-set`.
+pub(crate) fn set_entries<T: Controlled>(
+    request: &Request<'_>,
+    netns: &Netns<T>,
+    answer: &mut Message<'_>,
+) -> Result<(), Refusal> {
+    let wanted = Parsed::new(request)?;
+    let service = wanted.service()?;
+    if entries(request).next().is_none() {
+        return Err(Refusal::missing(message::ENTRY));
+    }
+    let found = netns.find_service(service, |found| {
+        let ipv6 = found.service().is_ipv6();
+        // All are looked at before the first one is set.
+        for one in entries(request) {
+            entry(one, ipv6)?;
+        }
+        let (mut created, mut changed, mut kept, mut failed) = (0u32, 0u32, 0u32, 0u32);
+        for one in entries(request) {
+            let count = match T::set(&found, &entry(one, ipv6)?, wanted.keep_newer) {
+                Ok(Outcome::Created) => &mut created,
+                Ok(Outcome::Changed) => &mut changed,
+                Ok(Outcome::Kept) => &mut kept,
+                Err(_) => &mut failed,
+            };
+            *count = count.wrapping_add(1);
+        }
+        answer.put_u32(message::CREATED, created)?;
+        answer.put_u32(message::CHANGED, changed)?;
+        answer.put_u32(message::KEPT, kept)?;
+        Ok(answer.put_u32(message::FAILED, failed)?)
+    });
+    found.ok_or_else(no_service)?
+}
+
+/// `entry-del`.
+pub(crate) fn delete_entries<T: Controlled>(
+    request: &Request<'_>,
+    netns: &Netns<T>,
+    answer: &mut Message<'_>,
+) -> Result<(), Refusal> {
+    let wanted = Parsed::new(request)?;
+    let deleted = match (&wanted.filter, entries(request).next()) {
+        (None, Some(_)) => delete_keys(request, netns, wanted.service()?)?,
+        (Some(_), None) => delete_wanted(request, netns, wanted)?,
+        _ => {
+            let why = c"either entries, or a filter, which may be empty, are needed";
+            return Err(Refusal::new(EINVAL, why));
+        }
+    };
+    Ok(answer.put_u32(message::DELETED, number(deleted))?)
+}
+
+fn delete_keys<T: Controlled>(
+    request: &Request<'_>,
+    netns: &Netns<T>,
+    service: Identity,
+) -> Result<usize, Refusal> {
+    let found = netns.find_service(service, |found| {
+        let ipv6 = found.service().is_ipv6();
+        // All are looked at before the first one is deleted.
+        for entry in entries(request) {
+            key(entry, ipv6)?;
+        }
+        let mut deleted = 0usize;
+        for entry in entries(request) {
+            let gone = found.state().delete_key(key(entry, ipv6)?);
+            deleted = deleted.wrapping_add(usize::from(gone));
+        }
+        found.work().queue();
+        Ok(deleted)
+    });
+    found.ok_or_else(no_service)?
+}
