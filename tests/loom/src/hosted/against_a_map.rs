@@ -325,7 +325,7 @@ fn what_is_inserted_has_the_locked_hash() {
     both.table = HashList::new(1, both.hash.clone()).unwrap();
     let section = read_lock();
     let rcu = ReadSide::of(&section);
-    let mut insert = |locked: u32, key| {
+    let insert = |locked: u32, key| {
         let (value, alive) = (AtomicU32::new(0), both.alive.clone());
         alive.fetch_add(1, Ordering::Relaxed);
         let mut writer = both.table.lock(|hash| hash.of(locked), rcu);

@@ -176,30 +176,29 @@ fn turn_the_last_entry_of_a_server() {
 }
 
 #[test]
-fn turn_the_last_entry_while_another_thread_forgets() {
+fn turn_the_last_entry_while_another_thread_reaps() {
     explore(|| {
-        let [old, new] = [ServerRef::new(), ServerRef::new()];
-        let listed = Listed::new(&old, Dest::new());
+        let (old, new) = (ServerRef::new(), ServerRef::new());
         let cell = Arc::new(Cell::new(&old));
-        listed.remove(&old).drop();
+        let servers = Servers::listed(old, Without::Nothing);
+        servers.remove().drop();
         let entry = cell.clone();
         let reader = spawn(1, move || {
-            let section = read_lock();
-            let rcu = ReadSide::of(&section);
-            let server = entry.get(rcu);
-            assert!(server.dest(rcu).is_none());
-            assert!(server.dest(rcu).is_none(), "and still there");
+            section(|rcu| {
+                let server = entry.get(rcu);
+                assert!(server.dest(rcu).is_none());
+                assert!(server.dest(rcu).is_none(), "and still there");
+            });
         });
         let entry = cell.clone();
         let turner = spawn(2, move || {
-            let _section = read_lock();
-            entry.set(&new);
+            section(|_| entry.set(&new));
             new
         });
-        let known = forget(old, true);
+        servers.reap();
         reader.join().unwrap();
         let new = turner.join().unwrap();
-        drop((cell, new, known));
+        drop((cell, new, servers));
         all_freed();
     });
 }
@@ -207,25 +206,23 @@ fn turn_the_last_entry_while_another_thread_forgets() {
 #[test]
 fn a_server_goes_under_a_glance_and_a_refresh() {
     explore(|| {
-        let server = Arc::new(ServerRef::new());
-        comes_back(&server, Dest::new());
+        let server = ServerRef::new();
         let cell = Arc::new(Cell::new(&server));
+        let servers = Servers::listed(server, Without::Nothing);
         let entry = cell.clone();
         let reader = spawn(1, move || {
-            let section = read_lock();
-            if let Some(dest) = entry.glance(ReadSide::of(&section)) {
-                dest.active();
-            }
+            section(|rcu| {
+                if let Some(dest) = entry.glance(rcu) {
+                    dest.active();
+                }
+            });
         });
         let entry = cell.clone();
-        let other = spawn(2, move || {
-            let section = read_lock();
-            entry.refresh(ReadSide::of(&section));
-        });
-        goes(&server);
+        let other = spawn(2, move || section(|rcu| entry.refresh(rcu)));
+        servers.remove().drop();
         reader.join().unwrap();
         other.join().unwrap();
-        drop((cell, server));
+        drop((cell, servers));
         all_freed();
     });
 }

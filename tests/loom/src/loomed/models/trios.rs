@@ -48,7 +48,9 @@ const INSERTED: &[(u32, usize)] = &[(1, 10), (2, 20), (4, 40)];
 const REMOVED: &[(u32, usize)] = &[(1, 10)];
 const REPLACED: &[(u32, usize)] = &[(1, 10), (2, 21)];
 
-const RECLAIM: Job = |world| world.list().reclaim();
+const RECLAIM: Job = |world| {
+    world.list().reclaim();
+};
 const REKEY: Job = |world| world.rebuild(1, Some(LAST));
 const GROW: Job = |world| world.rebuild(2, Some(APART));
 /// As the work item does.
