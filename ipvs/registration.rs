@@ -79,7 +79,7 @@ impl<T: Scheduler> VTable<T> {
         bound.frame.work.disable();
         // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find
         // it, and calls this once. Timer and work item are dead.
-        unsafe { bound.disposal.queue_after_grace_period() };
+        unsafe { bound.rcu_work.queue_after_grace_period() };
     }
 
     /// # Safety

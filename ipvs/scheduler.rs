@@ -18,7 +18,7 @@ use crate::{
     bindings,
     rcu::ReadSide,
     timer::Timer,
-    work::{self, Disposal, Work},
+    work::{self, RcuWork, Work},
 };
 use core::sync::atomic::AtomicU32;
 use kernel::{
@@ -144,7 +144,7 @@ pub(super) struct Bound<T: Scheduler> {
     #[pin]
     pub(super) timer: Timer,
     #[pin]
-    pub(super) disposal: Disposal,
+    pub(super) rcu_work: RcuWork,
     pub(super) netns: Arc<Netns<T>>,
     /// Our number in `netns`, once we are listed there.
     pub(super) id: AtomicU32,
@@ -168,7 +168,7 @@ impl<T: Scheduler> Bound<T> {
             service: bound_to.as_ptr(),
             // SAFETY: `done_service()` shuts the timer down, as it disables the work item.
             timer <- unsafe { Timer::new(c"ip_vs_sched_tick", static_lock_class!(), Self::tick) },
-            disposal <- Disposal::new(c"ip_vs_sched_disposal", static_lock_class!(), Self::dispose),
+            rcu_work <- RcuWork::new(c"ip_vs_sched_free", static_lock_class!(), Self::dispose),
             netns: netns.clone(),
             id: AtomicU32::new(0),
         })
@@ -217,11 +217,11 @@ impl<T: Scheduler> Bound<T> {
 
     /// # Safety
     ///
-    /// Called by the queue, once, with the `disposal` of a pinned `Bound<T>` that came from
+    /// Called by the queue, once, with the `rcu_work` of a pinned `Bound<T>` that came from
     /// `KBox::into_raw()`, a grace period after C let go of it.
     unsafe extern "C" fn dispose(work: *mut bindings::work_struct) {
-        // SAFETY: As the caller promises; `Disposal` begins with the `work_struct`.
-        let bound = unsafe { container_of!(work.cast::<Disposal>(), Self, disposal) };
+        // SAFETY: As the caller promises; `RcuWork` begins with the `work_struct`.
+        let bound = unsafe { container_of!(work.cast::<RcuWork>(), Self, rcu_work) };
         // SAFETY: It came from `into_raw()`, and is dropped in place.
         drop(unsafe { KBox::from_raw(bound) });
     }

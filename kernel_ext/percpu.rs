@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Counters that every CPU has for itself, so that counting costs one instruction.
+//! PerCpuCounters that every CPU has for itself, so that counting costs one instruction.
 //!
 //! C header: [`include/linux/percpu.h`](srctree/include/linux/percpu.h).
 
@@ -13,15 +13,15 @@ use kernel::prelude::*;
 /// # Invariants
 ///
 /// `0` is per-CPU memory for `N` counters, aligned to 8 bytes.
-pub(crate) struct Counters<const N: usize>(NonNull<u64>);
+pub(crate) struct PerCpuCounters<const N: usize>(NonNull<u64>);
 
 // SAFETY: Per-CPU memory belongs to no thread.
-unsafe impl<const N: usize> Send for Counters<N> {}
+unsafe impl<const N: usize> Send for PerCpuCounters<N> {}
 // SAFETY: Each CPU changes its own copy, by one instruction that nothing on that CPU interrupts.
-unsafe impl<const N: usize> Sync for Counters<N> {}
+unsafe impl<const N: usize> Sync for PerCpuCounters<N> {}
 
-impl<const N: usize> Counters<N> {
-    /// Counters at zero. Process context. Fails with `ENOMEM`.
+impl<const N: usize> PerCpuCounters<N> {
+    /// PerCpuCounters at zero. Process context. Fails with `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: An FFI call with no further requirement.
         let counters = unsafe { bindings::lblc_rs_alloc_counters(N) };
@@ -65,7 +65,7 @@ impl<const N: usize> Counters<N> {
     }
 }
 
-impl<const N: usize> Drop for Counters<N> {
+impl<const N: usize> Drop for PerCpuCounters<N> {
     fn drop(&mut self) {
         // SAFETY: By the type invariants it is per-CPU memory, and ours.
         unsafe { bindings::free_percpu(self.0.as_ptr().cast()) };

@@ -43,7 +43,7 @@ impl Queue {
 }
 
 impl Drop for Queue {
-    /// Waits for what was put on the queue, also by [`Disposal`]s whose grace period has not passed.
+    /// Waits for what was put on the queue, also by [`RcuWork`]s whose grace period has not passed.
     fn drop(&mut self) {
         // SAFETY: An FFI call; a module is dropped in process context.
         unsafe { bindings::rcu_barrier() };
@@ -54,7 +54,7 @@ impl Drop for Queue {
 }
 
 /// Lets others run, if they want. Process context, without a lock.
-pub(crate) fn breathe() {
+pub(crate) fn cond_resched() {
     // SAFETY: An FFI call; the caller may sleep.
     unsafe { bindings::lblc_rs_cond_resched() };
 }
@@ -125,18 +125,18 @@ impl Work {
 /// `inner` was initialised and is pinned.
 #[pin_data]
 #[repr(transparent)]
-pub(crate) struct Disposal {
+pub(crate) struct RcuWork {
     #[pin]
     inner: Opaque<bindings::rcu_work>,
 }
 
 // SAFETY: As for `Work`.
-unsafe impl Send for Disposal {}
+unsafe impl Send for RcuWork {}
 // SAFETY: As for `Work`.
-unsafe impl Sync for Disposal {}
+unsafe impl Sync for RcuWork {}
 
-impl Disposal {
-    /// Makes an item that is not queued. The handler gets a pointer to it: a `Disposal` begins with
+impl RcuWork {
+    /// Makes an item that is not queued. The handler gets a pointer to it: a `RcuWork` begins with
     /// its `work_struct`.
     pub(crate) fn new(
         name: &'static CStr,

@@ -2,7 +2,7 @@
 
 //! What a service counts, and under which name the operator sees it.
 
-use crate::percpu;
+use crate::percpu::PerCpuCounters;
 use kernel::{
     prelude::*,
     seq_file::{seq_print, SeqFile},
@@ -76,12 +76,12 @@ const NAMES: [&str; 16] = [
 const IN_PROC: usize = Event::Delete as usize;
 
 /// The counters of one service.
-pub(super) struct Counters(percpu::Counters<{ NAMES.len() }>);
+pub(super) struct Counters(PerCpuCounters<{ NAMES.len() }>);
 
 impl Counters {
     /// Counters at zero. Process context. Fails with `ENOMEM`.
     pub(super) fn new() -> Result<Self> {
-        percpu::Counters::new().map(Self)
+        PerCpuCounters::new().map(Self)
     }
 
     /// Counts one event. Any context.

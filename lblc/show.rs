@@ -47,7 +47,7 @@ pub(super) fn records(table: &Table, service: &Service, records: Range<u64>, out
             "{} entries {} buckets {} max {} expiration {} bytes {}\n",
             service.name(),
             table.list().len(),
-            table.list().chains(rcu),
+            table.list().buckets(rcu),
             table.max_entries(),
             expiration(service).max(0) / HZ as i32,
             table.bytes(rcu)

@@ -17,10 +17,10 @@ use crate::{
     random,
     rcu::{
         hash_list::{self, HashList},
-        EntryBox, ReadSide,
+        NodeBox, ReadSide,
     },
     timer::{self, HZ},
-    work::breathe,
+    work::cond_resched,
 };
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use kernel::{
@@ -41,7 +41,7 @@ pub(crate) struct Entry {
 }
 
 #[cfg(CONFIG_64BIT)]
-const _: () = assert!(size_of::<hash_list::Entry<Entry>>() == ENTRY_BYTES.0);
+const _: () = assert!(size_of::<hash_list::Node<Entry>>() == ENTRY_BYTES.0);
 
 impl hash_list::Item for Entry {
     type Hash = Hash;
@@ -143,7 +143,7 @@ impl Table {
     pub(super) fn bytes(&self, rcu: ReadSide<'_>) -> usize {
         let (entry, chain) = ENTRY_BYTES;
         let entries = self.list.len().wrapping_mul(entry);
-        entries.wrapping_add(self.list.chains(rcu).wrapping_mul(chain))
+        entries.wrapping_add(self.list.buckets(rcu).wrapping_mul(chain))
     }
 
     /// Finds the entry of `key`. Takes no lock.
@@ -247,7 +247,7 @@ impl Table {
             server: Cell::new(server),
             last_use: AtomicUsize::new(last_use),
         };
-        let Ok(new) = EntryBox::new(hash_list::Entry::new(entry), GFP_ATOMIC) else {
+        let Ok(new) = NodeBox::new(hash_list::Node::new(entry), GFP_ATOMIC) else {
             return fail();
         };
         // Evict before inserting: the work item, which trims, might evict as well otherwise.
@@ -343,7 +343,7 @@ impl Table {
     /// Evicts what is above the limit, which may have been lowered. Process context, may sleep.
     pub(super) fn trim(&self, service: &Service, counters: &Counters) {
         let mut failures = 0u32;
-        while self.list.len() > self.max_entries() && !self.list.is_abandoned() {
+        while self.list.len() > self.max_entries() && !self.list.is_cancelled() {
             let (evicted, shrink) = {
                 let section = rcu::read_lock();
                 let rcu = ReadSide::of(&section);
@@ -359,7 +359,7 @@ impl Table {
             if failures > 100 {
                 return;
             }
-            breathe();
+            cond_resched();
         }
     }
 
@@ -370,7 +370,7 @@ impl Table {
 
     /// Lets long work end soon: the table will be dropped. Any context.
     pub(super) fn abandon(&self) {
-        self.list.abandon();
+        self.list.cancel();
     }
 
     /// Lets a rebuild be tried again that failed for memory.
@@ -380,14 +380,14 @@ impl Table {
 
     /// The number of bits that choose a chain, and the number that it should be.
     fn bits(&self, rcu: ReadSide<'_>) -> (u32, u32) {
-        let bits = self.list.chains(rcu).trailing_zeros();
+        let bits = self.list.buckets(rcu).trailing_zeros();
         (bits, table_bits(bits, self.list.len()))
     }
 
     /// Gives the table the size that it should have, and a new hash if that is suspect. Process
     /// context, may sleep; one at a time.
     pub(super) fn fit(&self, service: &Service, counters: &Counters) {
-        while !self.starved.load(Ordering::Relaxed) && !self.list.is_abandoned() {
+        while !self.starved.load(Ordering::Relaxed) && !self.list.is_cancelled() {
             let (now, wanted) = {
                 let section = rcu::read_lock();
                 self.bits(ReadSide::of(&section))

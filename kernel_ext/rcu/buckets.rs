@@ -5,7 +5,7 @@
 
 use super::platform::{
     allocate, heads, AllocError, AtomicPtr, Cell, Heads, Held, KBox, Locks, Ordering, ReadSide,
-    ENTRY_SIZE,
+    NODE_SIZE,
 };
 use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
 
@@ -20,22 +20,22 @@ pub(crate) trait Item: Send + Sync + 'static {
 
 /// An item with what it takes to be in the table.
 #[repr(C)]
-pub(crate) struct Entry<T> {
-    pub(super) next: [AtomicPtr<Entry<T>>; 2],
+pub(crate) struct Node<T> {
+    pub(super) next: [AtomicPtr<Node<T>>; 2],
     /// The next entry in limbo. Its own, so that readers can go on from an entry in limbo.
-    pub(super) limbo: Cell<*mut Entry<T>>,
+    pub(super) limbo: Cell<*mut Node<T>>,
     pub(super) item: T,
 }
 
 // SAFETY: `limbo` belongs to whoever removed the entry, and then to who reclaims it.
-unsafe impl<T: Send> Send for Entry<T> {}
+unsafe impl<T: Send> Send for Node<T> {}
 // SAFETY: As above.
-unsafe impl<T: Sync> Sync for Entry<T> {}
+unsafe impl<T: Sync> Sync for Node<T> {}
 
-impl<T> Entry<T> {
+impl<T> Node<T> {
     /// Wraps `item`. Does not compile if an entry is larger than what the allocator has for it.
     pub(crate) fn new(item: T) -> Self {
-        const { assert!(size_of::<Self>() <= ENTRY_SIZE && align_of::<Self>() <= ENTRY_SIZE) };
+        const { assert!(size_of::<Self>() <= NODE_SIZE && align_of::<Self>() <= NODE_SIZE) };
         Self {
             next: [AtomicPtr::new(null_mut()), AtomicPtr::new(null_mut())],
             limbo: Cell::new(null_mut()),
@@ -55,7 +55,7 @@ impl<T> Entry<T> {
 ///
 /// # Invariants
 ///
-/// Links number `link`, from `heads` on, lead to entries made by `EntryBox::into_raw()` and end
+/// Links number `link`, from `heads` on, lead to entries made by `NodeBox::into_raw()` and end
 /// with null. They change only under the chain's lock. An entry is freed no earlier than a
 /// grace period after it was unlinked, and its own link is left as it was until then. There are
 /// `1 << bits` heads, and `shift` leaves that many bits of a hash.
@@ -64,12 +64,12 @@ pub(super) struct Buckets<T: Item> {
     pub(super) heads: Heads<T>,
     /// How far a hash is shifted to be the number of its chain.
     shift: u32,
-    /// Which of the links of an entry: 0 or 1, the other one than the successor's.
+    /// Which of the links of an entry: 0 or 1, the other one than the future's.
     pub(super) link: usize,
     pub(super) hash: T::Hash,
     locks: Locks,
     /// The array that will replace this one, or null. Set once.
-    pub(super) successor: AtomicPtr<Buckets<T>>,
+    pub(super) future: AtomicPtr<Buckets<T>>,
 }
 
 impl<T: Item> Buckets<T> {
@@ -89,7 +89,7 @@ impl<T: Item> Buckets<T> {
             link,
             heads: heads(1usize.wrapping_shl(bits))?,
             locks: Locks::new(link)?,
-            successor: AtomicPtr::new(null_mut()),
+            future: AtomicPtr::new(null_mut()),
         })
     }
 
@@ -144,14 +144,14 @@ impl<T: Item> Buckets<T> {
     /// empty.
     pub(super) fn range_end(&self, start: u64) -> u64 {
         /// Long enough to pass over an empty table quickly, short enough to give way.
-        const CHAINS: u64 = 4096;
+        const BUCKETS: u64 = 4096;
         let shift = self.range_shift();
         let first = start.wrapping_shr(shift);
         let empty = |number: &u64| {
             let head = self.heads.get(*number as usize);
             head.is_some_and(|head| head.load(Ordering::Relaxed).is_null())
         };
-        let passed = (first..first.wrapping_add(CHAINS))
+        let passed = (first..first.wrapping_add(BUCKETS))
             .take_while(empty)
             .count() as u64;
         let end = first
@@ -188,7 +188,7 @@ impl<'a, T: Item> Locked<'a, T> {
     }
 
     /// The link that leads to `entry`, if that is in the chain.
-    fn link_to(&self, entry: *const Entry<T>) -> Option<&AtomicPtr<Entry<T>>> {
+    fn link_to(&self, entry: *const Node<T>) -> Option<&AtomicPtr<Node<T>>> {
         let mut link = self.buckets.heads.get(self.number)?;
         loop {
             let next = link.load(Ordering::Relaxed);
@@ -203,7 +203,7 @@ impl<'a, T: Item> Locked<'a, T> {
     }
 
     /// Whether `entry` is in the chain.
-    pub(super) fn has(&self, entry: *const Entry<T>) -> bool {
+    pub(super) fn has(&self, entry: *const Node<T>) -> bool {
         self.link_to(entry).is_some()
     }
 
@@ -211,9 +211,9 @@ impl<'a, T: Item> Locked<'a, T> {
     ///
     /// # Safety
     ///
-    /// `entry` came from `EntryBox::into_raw()`, is in no chain of `buckets`, and stays
+    /// `entry` came from `NodeBox::into_raw()`, is in no chain of `buckets`, and stays
     /// allocated until a grace period after it was unlinked from this chain.
-    pub(super) unsafe fn push(&mut self, entry: *mut Entry<T>) {
+    pub(super) unsafe fn push(&mut self, entry: *mut Node<T>) {
         let (heads, link) = (&self.buckets.heads, self.buckets.link);
         if let Some(head) = heads.get(self.number) {
             // SAFETY: The caller promises that `entry` is allocated.
@@ -228,7 +228,7 @@ impl<'a, T: Item> Locked<'a, T> {
     }
 
     /// Takes `entry` out of the chain and returns it, if it is there.
-    pub(super) fn unlink(&mut self, entry: *const Entry<T>) -> Option<*mut Entry<T>> {
+    pub(super) fn unlink(&mut self, entry: *const Node<T>) -> Option<*mut Node<T>> {
         let link = self.link_to(entry)?;
         let entry = link.load(Ordering::Relaxed);
         // SAFETY: By the type invariants of `Buckets`, a linked entry is allocated.
@@ -249,9 +249,9 @@ impl<'a, T: Item> Locked<'a, T> {
 ///
 /// `next` is null or an entry that was reachable within the read-side critical section `'g`.
 pub(crate) struct Chain<'g, T> {
-    pub(super) next: *mut Entry<T>,
+    pub(super) next: *mut Node<T>,
     link: usize,
-    _readers: PhantomData<&'g Entry<T>>,
+    _readers: PhantomData<&'g Node<T>>,
 }
 
 impl<'g, T> Iterator for Chain<'g, T> {
@@ -261,7 +261,7 @@ impl<'g, T> Iterator for Chain<'g, T> {
     fn next(&mut self) -> Option<&'g T> {
         // SAFETY: By the type invariants the entry was reachable in this critical section, so it is
         // not freed before the end of `'g`; shared references to it are all there are.
-        let entry: &'g Entry<T> = unsafe { self.next.as_ref() }?;
+        let entry: &'g Node<T> = unsafe { self.next.as_ref() }?;
         // Relaxed: a link leads to an entry that was pushed earlier than the one that has the
         // link. The two were pushed under one lock, so the acquire of the head covers both. The
         // link is no older than that push, also if an earlier array used it: the same acquire

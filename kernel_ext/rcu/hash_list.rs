@@ -6,7 +6,7 @@
 //! The life of an entry:
 //!
 //! ```text
-//!  Entry::new() ──> allocated ── insert() ──> hashed ── remove() ──> in limbo
+//!  Node::new() ──> allocated ── insert() ──> hashed ── remove() ──> in limbo
 //!                   (not shared)              (readers find it)    (earlier readers see it)
 //!                                                                       │ reclaim(): grace period
 //!                                          value dropped, freed <───────┘
@@ -16,8 +16,8 @@
 //! period, and frees it in process context: one link is all that an entry needs for that.
 //!
 //! Each entry has two links, and each array of chains uses one of them. So an entry can be in
-//! the array that readers use and in the one that will replace it, its successor, which uses
-//! the other link. `rebuild()` announces the successor, waits for a grace period, links the
+//! the array that readers use and in the one that will replace it, its future, which uses
+//! the other link. `rebuild()` announces the future, waits for a grace period, links the
 //! older entries into it, one after the other, publishes it, waits again, and frees the old
 //! array. Between the two grace periods every writer changes both arrays. (`docs/table.md` has
 //! a drawing.)
@@ -30,29 +30,29 @@
 use super::{
     buckets::{Buckets, Chain},
     platform::{
-        breathe, read_lock, synchronize, AllocError, AtomicBool, AtomicPtr, AtomicUsize, EntryBox,
-        KBox, Ordering, ReadSide, Section,
+        cond_resched, read_lock, synchronize, AllocError, AtomicBool, AtomicPtr, AtomicUsize, KBox,
+        NodeBox, Ordering, ReadSide, Section,
     },
     writer::Writer,
 };
 use core::{mem::offset_of, ops::Range, ptr::null_mut};
 
-pub(crate) use super::buckets::{Entry, Item};
+pub(crate) use super::buckets::{Item, Node};
 
 /// The table.
 ///
 /// # Invariants
 ///
-/// `current` came from `KBox::into_raw()`, as did its `successor` if that is not null. What was
+/// `current` came from `KBox::into_raw()`, as did its `future` if that is not null. What was
 /// `current` is freed a grace period after it was replaced. An entry that is hashed is in a
-/// chain of `current`, and in no other array but perhaps its successor, and the one that
+/// chain of `current`, and in no other array but perhaps its future, and the one that
 /// `current` replaced less than a grace period ago. An entry is in limbo once, when it was
 /// taken out of `current`.
 pub(crate) struct HashList<T: Item> {
     current: AtomicPtr<Buckets<T>>,
     pub(super) changes: Changes<T>,
     /// It will be dropped soon: what takes time is not worth it any more.
-    abandoned: AtomicBool,
+    cancelled: AtomicBool,
     /// Somebody rebuilds.
     rebuilding: AtomicBool,
 }
@@ -62,7 +62,7 @@ pub(crate) struct HashList<T: Item> {
 #[repr(align(64))]
 pub(super) struct Changes<T> {
     pub(super) entries: AtomicUsize,
-    pub(super) limbo: AtomicPtr<Entry<T>>,
+    pub(super) limbo: AtomicPtr<Node<T>>,
     pub(super) in_limbo: AtomicUsize,
 }
 
@@ -91,7 +91,7 @@ impl<T: Item> HashList<T> {
                 limbo: AtomicPtr::new(null_mut()),
                 in_limbo: AtomicUsize::new(0),
             },
-            abandoned: AtomicBool::new(false),
+            cancelled: AtomicBool::new(false),
             rebuilding: AtomicBool::new(false),
         })
     }
@@ -121,7 +121,7 @@ impl<T: Item> HashList<T> {
         let mut next = head.load(Ordering::Acquire);
         loop {
             // SAFETY: As in `Chain::next()`.
-            let entry: &'g Entry<T> = unsafe { next.as_ref() }?;
+            let entry: &'g Node<T> = unsafe { next.as_ref() }?;
             if is_it(&entry.item) {
                 return Some(&entry.item);
             }
@@ -140,17 +140,17 @@ impl<T: Item> HashList<T> {
     }
 
     /// Lets `visit()` and `rebuild()` end soon. Any context.
-    pub(crate) fn abandon(&self) {
-        self.abandoned.store(true, Ordering::Relaxed);
+    pub(crate) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Whether there is no use in long work any more.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.abandoned.load(Ordering::Relaxed)
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     /// The number of chains. Any context.
-    pub(crate) fn chains(&self, rcu: ReadSide<'_>) -> usize {
+    pub(crate) fn buckets(&self, rcu: ReadSide<'_>) -> usize {
         self.current(rcu).heads.len()
     }
 
@@ -164,30 +164,30 @@ impl<T: Item> HashList<T> {
             let current = self.current(rcu);
             // Acquire pairs with the release in `rebuild_alone()`: the array that we lock is
             // initialised.
-            let next = current.successor.load(Ordering::Acquire);
+            let next = current.future.load(Ordering::Acquire);
             // SAFETY: By the type invariants `next` is null, or valid and not freed before our
             // section ends.
-            let successor = unsafe { next.as_ref() };
+            let future = unsafe { next.as_ref() };
             let at = current.number(hash(&current.hash));
-            let later = successor.map(|buckets| (buckets, buckets.number(hash(&buckets.hash))));
-            let lock_later = || later.map(|(buckets, at)| buckets.lock(at));
-            let (chain, later) = if current.link == 0 {
+            let future = future.map(|buckets| (buckets, buckets.number(hash(&buckets.hash))));
+            let lock_future = || future.map(|(buckets, at)| buckets.lock(at));
+            let (chain, future) = if current.link == 0 {
                 let first = current.lock(at);
-                (first, lock_later())
+                (first, lock_future())
             } else {
-                let later = lock_later();
-                (current.lock(at), later)
+                let future = lock_future();
+                (current.lock(at), future)
             };
-            // Before we had the locks, the array may have been replaced, or its successor
+            // Before we had the locks, the array may have been replaced, or its future
             // announced or cancelled. Relaxed: a writer that has seen that, and has changed
             // this chain, has held one of our locks since; so we see what it saw.
             let same = core::ptr::eq(self.current.load(Ordering::Relaxed), current)
-                && current.successor.load(Ordering::Relaxed) == next;
+                && current.future.load(Ordering::Relaxed) == next;
             if same {
                 return Writer {
                     list: self,
                     current: chain,
-                    later,
+                    future,
                 };
             }
         }
@@ -242,7 +242,7 @@ impl<T: Item> HashList<T> {
         mut start: u64,
         mut visit: impl FnMut(&T, ReadSide<'_>) -> bool,
     ) -> Option<u64> {
-        while start <= u64::from(u32::MAX) && !self.is_abandoned() {
+        while start <= u64::from(u32::MAX) && !self.is_cancelled() {
             {
                 let section = read_lock();
                 let rcu = ReadSide::of(&section);
@@ -254,7 +254,7 @@ impl<T: Item> HashList<T> {
                 }
                 start = end;
             }
-            breathe();
+            cond_resched();
         }
         None
     }
@@ -281,20 +281,20 @@ impl<T: Item> HashList<T> {
         let new = KBox::into_raw(Buckets::new(bits, hash, old.link ^ 1)?);
         // Release pairs with the acquire in `lock()`: a writer that sees the pointer sees the
         // initialised array.
-        old.successor.store(new, Ordering::Release);
+        old.future.store(new, Ordering::Release);
         // From here on every writer knows of it, and nobody reads that link of an entry any more.
         synchronize();
         for number in 0..old.heads.len() {
-            if self.is_abandoned() {
+            if self.is_cancelled() {
                 break;
             }
-            self.adopt(old, number, &read_lock());
-            breathe();
+            self.rehash_bucket(old, number, &read_lock());
+            cond_resched();
         }
-        if self.is_abandoned() {
+        if self.is_cancelled() {
             // Relaxed: null leads to nothing. A section that begins after the grace period did
             // sees null.
-            old.successor.store(null_mut(), Ordering::Relaxed);
+            old.future.store(null_mut(), Ordering::Relaxed);
             synchronize();
             // SAFETY: `new` came from `into_raw()`, and the sections in which it was found have
             // ended.
@@ -303,7 +303,7 @@ impl<T: Item> HashList<T> {
         }
         // Release pairs with the acquire in `current()`: a reader that sees the pointer sees
         // what is in the array.
-        // INVARIANT: Every entry is in it: the older ones were adopted, the others linked by
+        // INVARIANT: Every entry is in it: the older ones were rehashed, the others linked by
         // writers.
         self.current.store(new, Ordering::Release);
         // Readers and writers that still use the old array leave it.
@@ -328,20 +328,20 @@ impl<T: Item> HashList<T> {
         while !next.is_null() {
             // SAFETY: By the type invariants it came from `into_raw()` and was in limbo once.
             // It was unlinked before the grace period, so nobody sees it any more.
-            let entry = unsafe { EntryBox::from_raw(next) };
+            let entry = unsafe { NodeBox::from_raw(next) };
             next = entry.limbo.get();
             drop(entry);
             freed = freed.wrapping_add(1);
             if freed % 256 == 0 {
-                breathe();
+                cond_resched();
             }
         }
         self.changes.in_limbo.fetch_sub(freed, Ordering::Relaxed);
         freed
     }
 
-    /// Links the entries of a chain of the current array into its successor.
-    fn adopt(&self, old: &Buckets<T>, number: usize, section: &Section) {
+    /// Links the entries of a chain of the current array into its future.
+    fn rehash_bucket(&self, old: &Buckets<T>, number: usize, section: &Section) {
         let rcu = ReadSide::of(section);
         let mut chain = old.chain(number, rcu);
         loop {
@@ -351,12 +351,12 @@ impl<T: Item> HashList<T> {
                 return;
             };
             let mut writer = self.lock(|hash| item.hash(hash), rcu);
-            if let Some(later) = &mut writer.later {
-                if writer.current.has(entry) && !later.has(entry) {
+            if let Some(future) = &mut writer.future {
+                if writer.current.has(entry) && !future.has(entry) {
                     // SAFETY: `entry` is in the current array, so it came from `into_raw()`,
                     // and is taken out of both arrays before it is freed. It is not in the
                     // other one, in which it belongs into this chain.
-                    unsafe { later.push(entry) };
+                    unsafe { future.push(entry) };
                 }
             }
         }
@@ -368,16 +368,16 @@ impl<T: Item> Drop for HashList<T> {
     fn drop(&mut self) {
         self.reclaim();
         // SAFETY: By the type invariants it came from `into_raw()`. No rebuild is under way, as
-        // that borrows the table, so there is no successor.
+        // that borrows the table, so there is no future.
         let buckets = unsafe { KBox::from_raw(self.current.load(Ordering::Relaxed)) };
         for head in buckets.heads.iter() {
             let mut next = head.load(Ordering::Relaxed);
             while !next.is_null() {
                 // SAFETY: By the type invariants `next` came from `into_raw()` and is still linked.
-                let entry = unsafe { EntryBox::from_raw(next) };
+                let entry = unsafe { NodeBox::from_raw(next) };
                 next = entry.next[buckets.link & 1].load(Ordering::Relaxed);
             }
-            breathe();
+            cond_resched();
         }
     }
 }

@@ -13,7 +13,7 @@ pub(crate) mod hash_list;
 mod platform;
 mod writer;
 
-pub(crate) use platform::EntryBox;
+pub(crate) use platform::NodeBox;
 
 /// Evidence that the caller is in an RCU read-side critical section for the whole of `'g`.
 ///

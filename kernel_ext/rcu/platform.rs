@@ -3,7 +3,7 @@
 //! What `hash_list.rs` and `buckets.rs` need of the kernel. It is all that they see, so that
 //! `tests/loom` can put other atomics, locks and grace periods in this place.
 
-use super::buckets::Entry;
+use super::buckets::Node;
 use crate::{bindings, slab::Slab};
 use core::pin::Pin;
 use kernel::{
@@ -23,16 +23,16 @@ pub(super) use kernel::{
     sync::rcu::read_lock,
 };
 
-pub(super) use crate::{slab::SIZE as ENTRY_SIZE, work::breathe};
+pub(super) use crate::{slab::SIZE as NODE_SIZE, work::cond_resched};
 
 /// A read-side critical section that was entered by [`read_lock()`].
 pub(super) type Section = rcu::Guard;
 
 /// An entry that is ours alone.
-pub(crate) type EntryBox<T> = kernel::alloc::Box<Entry<T>, Slab>;
+pub(crate) type NodeBox<T> = kernel::alloc::Box<Node<T>, Slab>;
 
 /// The array of chains.
-pub(super) type Heads<T> = KVVec<AtomicPtr<Entry<T>>>;
+pub(super) type Heads<T> = KVVec<AtomicPtr<Node<T>>>;
 
 /// Allocates one object. Process context.
 pub(super) fn allocate<T>(object: T) -> Result<KBox<T>, AllocError> {

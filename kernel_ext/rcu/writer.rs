@@ -3,16 +3,16 @@
 //! Changing a hash list: insertion and removal, under the locks of one hash.
 
 use super::{
-    buckets::{Chain, Entry, Item, Locked},
+    buckets::{Chain, Item, Locked, Node},
     hash_list::HashList,
-    platform::{EntryBox, Ordering, ReadSide}, //
+    platform::{NodeBox, Ordering, ReadSide}, //
 };
 
-/// The right to change the chains of one hash, in the current array and in its successor.
+/// The right to change the chains of one hash, in the current array and in its future.
 pub(crate) struct Writer<'g, T: Item> {
     pub(super) list: &'g HashList<T>,
     pub(super) current: Locked<'g, T>,
-    pub(super) later: Option<Locked<'g, T>>,
+    pub(super) future: Option<Locked<'g, T>>,
 }
 
 impl<'g, T: Item> Writer<'g, T> {
@@ -23,17 +23,17 @@ impl<'g, T: Item> Writer<'g, T> {
 
     /// Whether the chains that are locked are those of `item`.
     fn is_for(&self, item: &T) -> bool {
-        let later = self.later.as_ref();
-        self.current.is_for(item) && later.is_none_or(|chain| chain.is_for(item))
+        let future = self.future.as_ref();
+        self.current.is_for(item) && future.is_none_or(|chain| chain.is_for(item))
     }
 
     /// Puts `entry` into the table. If its hash is not the locked one, it is dropped.
-    pub(crate) fn insert(&mut self, entry: EntryBox<T>) {
+    pub(crate) fn insert(&mut self, entry: NodeBox<T>) {
         if !self.is_for(&entry.item) {
             return;
         }
-        let entry = EntryBox::into_raw(entry);
-        if let Some(chain) = &mut self.later {
+        let entry = NodeBox::into_raw(entry);
+        if let Some(chain) = &mut self.future {
             // SAFETY: `entry` comes from `into_raw()`, is in no array, and is taken out of both
             // arrays before it is freed, a grace period later.
             unsafe { chain.push(entry) };
@@ -51,10 +51,10 @@ impl<'g, T: Item> Writer<'g, T> {
         if !self.is_for(item) {
             return false;
         }
-        let Some(entry) = self.current.unlink(Entry::of(item)) else {
+        let Some(entry) = self.current.unlink(Node::of(item)) else {
             return false;
         };
-        if let Some(chain) = &mut self.later {
+        if let Some(chain) = &mut self.future {
             chain.unlink(entry);
         }
         self.list.changes.entries.fetch_sub(1, Ordering::Relaxed);

@@ -3,8 +3,8 @@
 //! A million random operations on the table and on a plain map: whatever can be asked, both say the same.
 
 use super::{
-    hash_list::{Entry, HashList, Item},
-    platform::{breaths, grace_periods, let_run, read_lock, with_memory_for, EntryBox, ReadSide},
+    hash_list::{HashList, Item, Node},
+    platform::{grace_periods, let_run, read_lock, rescheds, with_memory_for, NodeBox, ReadSide},
 };
 use proptest::prelude::*;
 use std::{
@@ -119,7 +119,7 @@ impl Both {
             self.alive.fetch_add(1, Ordering::Relaxed);
             let alive = self.alive.clone();
             let value = AtomicU32::new(value);
-            writer.insert(EntryBox::new(Entry::new(Thing { key, value, alive })));
+            writer.insert(NodeBox::new(Node::new(Thing { key, value, alive })));
         }
     }
 
@@ -260,7 +260,7 @@ impl Both {
         let section = read_lock();
         assert_eq!(self.table.len(), self.map.len());
         assert_eq!(self.table.in_limbo(), self.removed);
-        assert_eq!(self.table.chains(ReadSide::of(&section)), 1 << self.bits);
+        assert_eq!(self.table.buckets(ReadSide::of(&section)), 1 << self.bits);
         assert_eq!(
             self.alive.load(Ordering::Relaxed),
             self.map.len() + self.removed
@@ -292,9 +292,9 @@ fn an_abandoned_table_is_left_alone() {
     for key in 0..KEYS {
         both.put(key, key);
     }
-    assert!(!both.table.is_abandoned());
-    both.table.abandon();
-    assert!(both.table.is_abandoned());
+    assert!(!both.table.is_cancelled());
+    both.table.cancel();
+    assert!(both.table.is_cancelled());
     assert_eq!(both.table.visit(0, |_, _| panic!("visited")), None);
     both.table.rebuild(6, Some(Hash(1))).unwrap();
     both.take(&Step::Find(1));
@@ -308,9 +308,9 @@ fn who_frees_many_entries_lets_others_run() {
         both.put(key, key);
         both.take(&Step::Forget(key));
     }
-    let before = breaths();
+    let before = rescheds();
     both.take(&Step::Reclaim);
-    assert_eq!(breaths() - before, 600 / 256);
+    assert_eq!(rescheds() - before, 600 / 256);
 }
 
 /// Two keys with one chain of two, but different chains of four.
@@ -329,7 +329,7 @@ fn what_is_inserted_has_the_locked_hash() {
         let (value, alive) = (AtomicU32::new(0), both.alive.clone());
         alive.fetch_add(1, Ordering::Relaxed);
         let mut writer = both.table.lock(|hash| hash.of(locked), rcu);
-        writer.insert(EntryBox::new(Entry::new(Thing { key, value, alive })));
+        writer.insert(NodeBox::new(Node::new(Thing { key, value, alive })));
         drop(writer);
         let found = find(&both.table, key, rcu).is_some();
         (found, both.table.len(), both.alive.load(Ordering::Relaxed))
@@ -349,12 +349,12 @@ fn what_is_removed_has_the_locked_hash_in_both_arrays() {
         for key in NEIGHBOURS {
             let (value, alive) = (AtomicU32::new(0), alive.clone());
             let mut writer = table.lock(|hash| hash.of(key), rcu);
-            writer.insert(EntryBox::new(Entry::new(Thing { key, value, alive })));
+            writer.insert(NodeBox::new(Node::new(Thing { key, value, alive })));
         }
     }
     let removed = Arc::new(AtomicUsize::new(usize::MAX));
     let seen = removed.clone();
-    // While the table grows: the first chain was adopted.
+    // While the table grows: the first chain was rehashed.
     let_run(move || {
         let section = read_lock();
         let rcu = ReadSide::of(&section);

@@ -3,7 +3,7 @@
 //! What `kernel_ext/rcu/platform.rs` gives the table in the kernel, for one thread, which watches over the rules: no
 //! lock twice, link 0 before link 1, no grace period within a section, and memory that can be short.
 
-use super::buckets::Entry;
+use super::buckets::Node;
 use std::{cell::RefCell, marker::PhantomData};
 
 pub(super) use std::{
@@ -13,10 +13,10 @@ pub(super) use std::{
 };
 
 /// The largest entry.
-pub(super) const ENTRY_SIZE: usize = usize::MAX;
+pub(super) const NODE_SIZE: usize = usize::MAX;
 
-pub(super) type EntryBox<T> = Box<Entry<T>>;
-pub(super) type Heads<T> = Vec<AtomicPtr<Entry<T>>>;
+pub(super) type NodeBox<T> = Box<Node<T>>;
+pub(super) type Heads<T> = Vec<AtomicPtr<Node<T>>>;
 
 /// Memory allocation failed.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(super) struct AllocError;
 thread_local! {
     static SECTIONS: Cell<usize> = const { Cell::new(0) };
     static GRACE_PERIODS: Cell<usize> = const { Cell::new(0) };
-    static BREATHS: Cell<usize> = const { Cell::new(0) };
+    static RESCHEDS: Cell<usize> = const { Cell::new(0) };
     /// What runs when others are let run for the next time.
     static OTHERS: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
     /// How many allocations succeed from now on.
@@ -53,8 +53,8 @@ pub(super) fn let_run(job: impl FnOnce() + 'static) {
 }
 
 /// How many times others were let run.
-pub(super) fn breaths() -> usize {
-    BREATHS.get()
+pub(super) fn rescheds() -> usize {
+    RESCHEDS.get()
 }
 
 fn take_memory() -> Result<(), AllocError> {
@@ -74,9 +74,9 @@ pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
     Ok(heads.collect())
 }
 
-pub(super) fn breathe() {
+pub(super) fn cond_resched() {
     assert_eq!(SECTIONS.get(), 0, "sleeps in a section");
-    BREATHS.set(BREATHS.get() + 1);
+    RESCHEDS.set(RESCHEDS.get() + 1);
     if let Some(job) = OTHERS.take() {
         job();
     }

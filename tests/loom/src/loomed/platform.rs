@@ -2,7 +2,7 @@
 
 //! What `kernel_ext/rcu/platform.rs` gives the table in the kernel.
 
-use super::{buckets::Entry, memory::Life};
+use super::{buckets::Node, memory::Life};
 use loom::{
     sync::atomic,
     thread::{self, Thread},
@@ -70,10 +70,10 @@ impl<T> AtomicPtr<T> {
 }
 
 /// The largest entry.
-pub(super) const ENTRY_SIZE: usize = usize::MAX;
+pub(super) const NODE_SIZE: usize = usize::MAX;
 
-pub(super) type EntryBox<T> = KBox<Entry<T>>;
-pub(super) type Heads<T> = KBox<[AtomicPtr<Entry<T>>]>;
+pub(super) type NodeBox<T> = KBox<Node<T>>;
+pub(super) type Heads<T> = KBox<[AtomicPtr<Node<T>>]>;
 
 pub(super) fn allocate<T>(object: T) -> Result<KBox<T>, AllocError> {
     Ok(KBox::new(object))
@@ -85,7 +85,7 @@ pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
 }
 
 /// Loom lets others run at each atomic access.
-pub(super) fn breathe() {}
+pub(super) fn cond_resched() {}
 
 /// Fewer than there are chains, as in the kernel.
 const LOCKS: usize = 2;

@@ -3,7 +3,7 @@
 //! What the models have in common: items, hashes, and the table used as `lblc/table.rs` does.
 
 use super::{
-    hash_list::{Entry, HashList, Item},
+    hash_list::{HashList, Item, Node},
     memory::{self, KBox, Life},
     platform::{read_lock, AtomicPtr, Ordering, ReadSide},
     rcu,
@@ -18,8 +18,8 @@ pub(super) struct Thing {
 }
 
 impl Thing {
-    fn new(key: u32, value: usize) -> KBox<Entry<Self>> {
-        KBox::new(Entry::new(Self {
+    fn new(key: u32, value: usize) -> KBox<Node<Self>> {
+        KBox::new(Node::new(Self {
             key,
             value: AtomicPtr::new(value as *mut ()),
             life: Life::begin(),

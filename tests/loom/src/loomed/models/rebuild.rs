@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A rebuild, alone, finished or abandoned, under readers and writers.
+//! A rebuild, alone, finished or cancelled, under readers and writers.
 
 use super::super::{
     rcu::spawn,
@@ -215,11 +215,11 @@ fn rebuild_and_insert_and_removal_under_the_lock() {
 }
 
 #[test]
-fn abandon_a_rebuild_under_writers() {
+fn cancel_a_rebuild_under_writers() {
     explore(|| {
         let world = World::new(TOGETHER, &[1, 2]);
         let builder = spawn(1, move || world.rebuild(1, Some(LAST)));
-        world.list().abandon();
+        world.list().cancel();
         assert!(world.forget(1));
         world.list().reclaim();
         assert!(world.put(3, 30));
@@ -231,11 +231,11 @@ fn abandon_a_rebuild_under_writers() {
 }
 
 #[test]
-fn abandon_a_rebuild_under_two_writers() {
+fn cancel_a_rebuild_under_two_writers() {
     explore(|| {
         let world = World::new(TOGETHER, &[1]);
         let builder = spawn(1, move || {
-            world.list().abandon();
+            world.list().cancel();
             world.rebuild(1, Some(LAST));
         });
         let other = spawn(2, move || world.forget(1));

@@ -59,7 +59,7 @@ const REKEY_AND_RECLAIM: Job = |world| {
     world.list().reclaim();
 };
 const CANCEL: Job = |world| {
-    world.list().abandon();
+    world.list().cancel();
     world.rebuild(1, Some(LAST));
     world.list().reclaim();
 };
