@@ -17,11 +17,11 @@ mod lblc;
 mod netns;
 
 use kernel_ext::{
+    jiffies,
     percpu,
     random,
     rcu,
     slab,
-    timer,
     work, //
 };
 

@@ -41,7 +41,7 @@ impl<T: Scheduler> VTable<T> {
             Err(error) => return error.to_errno(),
         };
         if T::TICK != 0 {
-            bound.timer.arm(T::TICK);
+            bound.frame.work.queue_in(T::TICK);
         }
         // SAFETY: The state stays pinned: it is next taken by `done_service()` to be dropped in
         // place.
@@ -74,11 +74,10 @@ impl<T: Scheduler> VTable<T> {
         // SAFETY: It is alive until the grace period that begins below.
         let bound = unsafe { &*raw };
         bound.netns.unlist(bound.id.load(Ordering::Relaxed));
-        bound.timer.shutdown();
         bound.state.close();
         bound.frame.work.disable();
         // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find
-        // it, and calls this once. Timer and work item are dead.
+        // it, and calls this once. The work item is disabled.
         unsafe { bound.rcu_work.queue_after_grace_period() };
     }
 

@@ -6,21 +6,19 @@
 //!
 //! ```text
 //!  init_service()      schedule(), any CPU       done_service()                 grace period
-//!  new ── published ───────────────────────────── timer, work stopped ─────────── dropped by a work item
-//!           ├── tick(), softirq, one at a time ──┤  late schedule() may still run ──┘
-//!           └── work(), process, one at a time ──┘
+//!  new ── published ───────────────────────────── work disabled ───────────────── dropped by a work item
+//!           └── work(), process, one at a time ──┘  late schedule() may still run ──┘
 //! ```
 //!
 //! How C calls a scheduler: [`Registration`](super::Registration).
 
 use super::{Dest, Endpoint, Header, Netns, NetnsState, Servers, Service};
 use crate::{
-    bindings,
+    bindings, jiffies,
     rcu::ReadSide,
-    timer::Timer,
     work::{self, RcuWork, Work},
 };
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use kernel::{
     container_of,
     prelude::*,
@@ -89,7 +87,10 @@ impl Frame {
         pin_init!(Self {
             servers <- Servers::new(tag),
             // SAFETY: As the caller promises.
-            work <- unsafe { Work::new(c"ip_vs_sched_work", static_lock_class!(), handler) },
+            work <- unsafe {
+                let keys = [static_lock_class!(), static_lock_class!()];
+                Work::new(c"ip_vs_sched_work", keys, handler)
+            },
         })
     }
 }
@@ -99,7 +100,7 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
     /// What the scheduler keeps for each network namespace; `()` if nothing.
     type Netns: NetnsState<Self>;
 
-    /// The time between two calls of [`tick()`](Self::tick), in jiffies; 0: there are none.
+    /// The period of the timer that queues the service's work item, in jiffies; 0: there is none.
     const TICK: Jiffies = 0;
 
     /// Makes the state for `service` of `netns`, which may have servers already. Process context,
@@ -119,12 +120,10 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
     /// and bottom halves on; any number of CPUs at once; must not sleep.
     fn schedule<'g>(call: Call<'g, Self>, header: &Header<'_>) -> Option<&'g Dest>;
 
-    /// Regular housekeeping that takes little time. Softirq; never twice at once for a service.
-    fn tick(&self, _work: &Work) {}
-
-    /// Housekeeping that takes time: after somebody queued the service's work item. Process
+    /// Housekeeping, at least once every [`TICK`](Self::TICK), and whenever the service's work item
+    /// was queued. `ticks` periods of the timer have ended since the last call, or none. Process
     /// context, may sleep; never twice at once for a service.
-    fn work(&self, _service: &Service) {}
+    fn work(&self, _service: &Service, _ticks: u32) {}
 
     /// The service lets go: a `work()` that takes long shall end soon; no other one begins. Late
     /// calls of `schedule()` may come until a grace period has passed; then the state is dropped,
@@ -141,8 +140,8 @@ pub(super) struct Bound<T: Scheduler> {
     #[pin]
     pub(super) frame: Frame,
     service: *mut bindings::ip_vs_service,
-    #[pin]
-    pub(super) timer: Timer,
+    /// When the last period of the timer ended, in jiffies. Used by the work item only.
+    last_tick: AtomicUsize,
     #[pin]
     pub(super) rcu_work: RcuWork,
     pub(super) netns: Arc<Netns<T>>,
@@ -166,8 +165,7 @@ impl<T: Scheduler> Bound<T> {
             // this fails, it was never queued.
             frame <- unsafe { Frame::new(Self::work, T::server_tag) },
             service: bound_to.as_ptr(),
-            // SAFETY: `done_service()` shuts the timer down, as it disables the work item.
-            timer <- unsafe { Timer::new(c"ip_vs_sched_tick", static_lock_class!(), Self::tick) },
+            last_tick: AtomicUsize::new(jiffies::now()),
             rcu_work <- RcuWork::new(c"ip_vs_sched_free", static_lock_class!(), Self::dispose),
             netns: netns.clone(),
             id: AtomicU32::new(0),
@@ -193,26 +191,26 @@ impl<T: Scheduler> Bound<T> {
 
     /// # Safety
     ///
-    /// Called by the timer core with the `timer` of a pinned `Bound<T>`.
-    unsafe extern "C" fn tick(timer: *mut bindings::timer_list) {
-        // SAFETY: `Timer` wraps `timer_list` transparently, and this one is in a `Bound<T>`, alive
-        // because `done_service()` waits for us before it lets go of it.
-        let bound = unsafe { &*container_of!(timer.cast::<Timer>(), Self, timer) };
-        bound.state.tick(&bound.frame.work);
-        bound.timer.arm(T::TICK);
-    }
-
-    /// # Safety
-    ///
     /// Called by the queue with the work item of a pinned `Bound<T>`.
     unsafe extern "C" fn work(work: *mut bindings::work_struct) {
-        // SAFETY: As in `tick()`; the work item is in the frame, and that in the `Bound<T>`.
+        // SAFETY: `Work` begins with its `work_struct`, and `work` is in the frame of a `Bound<T>`,
+        // which is alive because `done_service()` waits for us before it lets go of it.
         let bound = unsafe {
             let frame = container_of!(work.cast::<Work>(), Frame, work);
             &*container_of!(frame, Self, frame)
         };
-        bound.state.work(bound.service());
+        bound.frame.work.begin();
+        let last = bound.last_tick.load(Ordering::Relaxed);
+        let ticks = jiffies::now().wrapping_sub(last).checked_div(T::TICK);
+        let ticks = ticks.unwrap_or(0);
+        let last = last.wrapping_add(ticks.wrapping_mul(T::TICK));
+        bound.last_tick.store(last, Ordering::Relaxed);
+        bound.state.work(bound.service(), ticks as u32);
         bound.frame.servers.reap();
+        if T::TICK != 0 {
+            let passed = jiffies::now().wrapping_sub(last);
+            bound.frame.work.queue_in(T::TICK.saturating_sub(passed));
+        }
     }
 
     /// # Safety

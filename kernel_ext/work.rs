@@ -1,31 +1,51 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work in process context, on a queue of the module's own: the queue can be emptied before the
-//! module's text goes, which the system's queues cannot.
+//! Work in process context, on a workqueue of the module's own: it can be drained before the module's
+//! code is unloaded, which the system's workqueues cannot.
+//!
+//! The life of a [`Work`], which is a timer and a work item in one (C: `struct delayed_work`):
+//!
+//! ```text
+//!                queue_in()            expiry             workqueue
+//!   new() ──> idle ──> timer pending ────────> queued ──────────────> handler runs, may queue again
+//!              └────────────── queue() ──────────┘
+//!   disable(): neither queue_in() nor queue() does anything from here on
+//! ```
+//!
+//! The kernel crate's `workqueue` is not used: it owns what it queues, cannot disable an item, and has
+//! neither `alloc_workqueue()` nor `struct rcu_work`.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h).
 
 use crate::bindings;
 use core::{
     ptr::null_mut,
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
 };
-use kernel::{prelude::*, sync::LockClassKey, types::Opaque};
+use kernel::{
+    prelude::*,
+    sync::LockClassKey,
+    time::Jiffies,
+    types::Opaque, //
+};
 
-/// The queue, as long as there is one.
+/// The workqueue, or null before [`Queue::new()`] and after its drop.
 static QUEUE: AtomicPtr<bindings::workqueue_struct> = AtomicPtr::new(null_mut());
 
 fn queue() -> *mut bindings::workqueue_struct {
     QUEUE.load(Ordering::Acquire)
 }
 
-/// The queue, from creation to drop.
+/// The CPU on which an item runs: any.
+const ANY_CPU: c_int = bindings::wq_misc_consts_WORK_CPU_UNBOUND as c_int;
+
+/// Owns the workqueue.
 pub(crate) struct Queue;
 
 impl Queue {
-    /// Makes the queue. Process context. Fails with `ENOMEM`, or `EBUSY` if there is one.
+    /// Allocates the workqueue. Process context. Fails with `ENOMEM`, or `EBUSY` if there is one.
     pub(crate) fn new() -> Result<Self> {
-        // SAFETY: An FFI call; the name has no `%`.
+        // SAFETY: `name` is a C string. C formats it with "%s" and copies it.
         let new = unsafe { bindings::lblc_rs_alloc_workqueue(c"ip_vs_lblc_rs".as_char_ptr()) };
         if new.is_null() {
             return Err(ENOMEM);
@@ -34,7 +54,7 @@ impl Queue {
         match QUEUE.compare_exchange(null_mut(), new, Ordering::Release, free) {
             Ok(_) => Ok(Self),
             Err(_) => {
-                // SAFETY: It is whole, and nobody has seen it.
+                // SAFETY: `new` was just allocated and was not published, so no item is on it.
                 unsafe { bindings::destroy_workqueue(new) };
                 Err(EBUSY)
             }
@@ -43,86 +63,125 @@ impl Queue {
 }
 
 impl Drop for Queue {
-    /// Waits for what was put on the queue, also by [`RcuWork`]s whose grace period has not passed.
+    /// Waits for all queued items, also for [`RcuWork`] whose grace period has not ended yet. Process
+    /// context.
     fn drop(&mut self) {
-        // SAFETY: An FFI call; a module is dropped in process context.
+        // SAFETY: `rcu_barrier()` may sleep, and a module is dropped in process context.
         unsafe { bindings::rcu_barrier() };
         let queue = QUEUE.swap(null_mut(), Ordering::AcqRel);
-        // SAFETY: It is the queue that `new()` made; who could queue anything is gone.
+        // SAFETY: `queue` was allocated by `new()`. Everything that could queue an item on it has been
+        // dropped, and the RCU callbacks that queue `RcuWork` have run.
         unsafe { bindings::destroy_workqueue(queue) };
     }
 }
 
-/// Lets others run, if they want. Process context, without a lock.
+/// Lets other tasks run if they are due. Process context, without a spinlock.
 pub(crate) fn cond_resched() {
-    // SAFETY: An FFI call; the caller may sleep.
+    // SAFETY: The only condition of `cond_resched()` is a context that may sleep.
     unsafe { bindings::lblc_rs_cond_resched() };
 }
 
 /// The C function of a work item, called in process context with a pointer to that item.
 pub(crate) type Handler = unsafe extern "C" fn(*mut bindings::work_struct);
 
-/// A `struct work_struct` inside a larger, pinned object: runs as often as it was queued since it
-/// last began, once, and never twice at the same time.
+/// A `struct delayed_work` inside a larger, pinned object. The handler never runs twice at the same
+/// time, and runs once however often the item was queued since it last began.
 ///
 /// # Invariants
 ///
-/// `inner` was initialised and is pinned.
+/// `inner` is initialised as `INIT_DELAYED_WORK()` does it, and pinned.
 #[pin_data]
-#[repr(transparent)]
+#[repr(C)]
 pub(crate) struct Work {
     #[pin]
-    inner: Opaque<bindings::work_struct>,
+    inner: Opaque<bindings::delayed_work>,
+    /// Set by [`queue()`](Self::queue), cleared when the handler begins.
+    queued: AtomicBool,
 }
 
-// SAFETY: A work item is not tied to a thread; the queue has locks of its own.
+// SAFETY: A work item belongs to no thread: timers and workqueues have locks of their own.
 unsafe impl Send for Work {}
-// SAFETY: As above: all methods may be called from anywhere at once.
+// SAFETY: All methods may be called on several CPUs at once, as the C functions that they call may.
 unsafe impl Sync for Work {}
 
 impl Work {
-    /// Makes an item that is not queued.
+    /// Initialises an item that is not queued. The handler gets a pointer to it: a `Work` begins with
+    /// its `work_struct`. It must call [`begin()`](Self::begin) first.
     ///
     /// # Safety
     ///
-    /// An item that may have been queued must be disabled before its memory, or anything that
-    /// `handler` uses, goes away.
+    /// If the item may have been queued, [`disable()`](Self::disable) must be called before its memory,
+    /// or anything that `handler` uses, is freed.
     pub(crate) unsafe fn new(
         name: &'static CStr,
-        key: Pin<&'static LockClassKey>,
+        keys: [Pin<&'static LockClassKey>; 2],
         handler: Handler,
     ) -> impl PinInit<Self> {
+        let [work_key, timer_key] = keys;
         pin_init!(Self {
-            // INVARIANT: Initialised here.
-            // SAFETY: `slot` is memory for an item; the rest is static.
-            inner <- Opaque::ffi_init(move |slot| unsafe { init(slot, name, key, handler) }),
+            // INVARIANT: `ffi_init()` initialises the work item and its timer.
+            inner <- Opaque::ffi_init(move |slot: *mut bindings::delayed_work| {
+                // SAFETY: `slot` is valid for writes; `name` and the keys are static. The timer's
+                // function is the one that `queue_delayed_work_on()` demands, with the flag that it
+                // demands, and `slot.timer` is in a `delayed_work`, as that function demands.
+                unsafe {
+                    init(&raw mut (*slot).work, name, work_key, handler);
+                    bindings::timer_init_key(
+                        &raw mut (*slot).timer,
+                        Some(bindings::delayed_work_timer_fn),
+                        bindings::TIMER_IRQSAFE,
+                        name.as_char_ptr(),
+                        timer_key.as_ptr(),
+                    );
+                }
+            }),
+            queued: AtomicBool::new(false),
         })
     }
 
-    /// Lets the handler run soon. Any context. Does nothing after [`disable()`](Self::disable).
+    /// Lets the handler run soon. Any context; costs one atomic exchange if it is about to run anyway.
+    /// Does nothing after [`disable()`](Self::disable).
     pub(crate) fn queue(&self) {
-        let (cpu, queue) = (bindings::wq_misc_consts_WORK_CPU_UNBOUND, queue());
-        if !queue.is_null() {
-            // SAFETY: By the type invariants the item is initialised. The queue is there as long as
-            // anybody may use it: the module drops it after its scheduler, and waits for late readers.
-            unsafe { bindings::queue_work_on(cpu as c_int, queue, self.inner.get()) };
+        let queue = queue();
+        // Release pairs with the acquire in `begin()`: a handler that begins later, because of this
+        // call or an earlier one, sees what the caller has written.
+        if !queue.is_null() && !self.queued.swap(true, Ordering::Release) {
+            // SAFETY: By the type invariants `inner` is an initialised `delayed_work`. `queue` is
+            // destroyed after the last call: the module drops it after its scheduler, which waits for
+            // late readers, and its destruction waits for running handlers.
+            unsafe { bindings::mod_delayed_work_on(ANY_CPU, queue, self.inner.get(), 0) };
         }
     }
 
-    /// Takes the item off the queue for good and waits for a running handler. Process context, may
-    /// sleep; the caller must hold no lock that the handler takes.
+    /// Lets the handler run in `delay` jiffies, unless it is queued already. Any context. Does nothing
+    /// after [`disable()`](Self::disable).
+    pub(crate) fn queue_in(&self, delay: Jiffies) {
+        let queue = queue();
+        if !queue.is_null() {
+            // SAFETY: As in `queue()`.
+            unsafe { bindings::queue_delayed_work_on(ANY_CPU, queue, self.inner.get(), delay) };
+        }
+    }
+
+    /// Notes that the handler begins: what is queued from now on makes it run once more.
+    pub(crate) fn begin(&self) {
+        self.queued.swap(false, Ordering::Acquire);
+    }
+
+    /// Stops the timer, takes the item off the workqueue, for good, and waits for a running handler.
+    /// Process context, may sleep; the caller must hold no lock that the handler takes.
     pub(crate) fn disable(&self) {
-        // SAFETY: By the type invariants the item is initialised.
-        unsafe { bindings::disable_work_sync(self.inner.get()) };
+        // SAFETY: By the type invariants `inner` is an initialised `delayed_work`.
+        unsafe { bindings::disable_delayed_work_sync(self.inner.get()) };
     }
 }
 
-/// A `struct rcu_work` inside a larger, pinned object: what is to be done with that object when its
-/// readers have gone.
+/// A `struct rcu_work` inside a larger, pinned object: its handler runs once all readers of that object
+/// are done.
 ///
 /// # Invariants
 ///
-/// `inner` was initialised and is pinned.
+/// `inner.work` is initialised as `INIT_RCU_WORK()` does it, and pinned.
 #[pin_data]
 #[repr(transparent)]
 pub(crate) struct RcuWork {
@@ -130,22 +189,22 @@ pub(crate) struct RcuWork {
     inner: Opaque<bindings::rcu_work>,
 }
 
-// SAFETY: As for `Work`.
+// SAFETY: A work item belongs to no thread: RCU and workqueues have locks of their own.
 unsafe impl Send for RcuWork {}
-// SAFETY: As for `Work`.
+// SAFETY: The only method with `&self` is unsafe, and its caller promises to call it once.
 unsafe impl Sync for RcuWork {}
 
 impl RcuWork {
-    /// Makes an item that is not queued. The handler gets a pointer to it: a `RcuWork` begins with
-    /// its `work_struct`.
+    /// Initialises an item that is not queued. The handler gets a pointer to it: an `RcuWork` begins
+    /// with its `work_struct`.
     pub(crate) fn new(
         name: &'static CStr,
         key: Pin<&'static LockClassKey>,
         handler: Handler,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
-            // INVARIANT: Initialised here.
-            // SAFETY: `slot` is memory for an item; the rest is static.
+            // INVARIANT: `ffi_init()` initialises the work item; `queue_rcu_work()` sets the rest.
+            // SAFETY: `slot` is valid for writes; `name` and `key` are static.
             inner <- Opaque::ffi_init(move |slot: *mut bindings::rcu_work| unsafe {
                 init(&raw mut (*slot).work, name, key, handler);
             }),
@@ -156,10 +215,11 @@ impl RcuWork {
     ///
     /// # Safety
     ///
-    /// The object that holds this stays in place until the handler is called, which may free it, and
-    /// this is called once.
+    /// The object that holds this item must stay in place until the handler is called, which may free
+    /// it. This function must be called once.
     pub(crate) unsafe fn queue_after_grace_period(&self) {
-        // SAFETY: By the type invariants it is initialised, and the caller lets it live.
+        // SAFETY: By the type invariants `inner.work` is initialised, and the caller promises that
+        // `inner` stays in place. `queue()` is valid as in `Work::queue()`.
         unsafe { bindings::queue_rcu_work(queue(), self.inner.get()) };
     }
 }
@@ -168,16 +228,14 @@ impl RcuWork {
 ///
 /// # Safety
 ///
-/// `slot` is memory for a work item.
+/// `slot` is valid for writes, and becomes part of a pinned object.
 unsafe fn init(
     slot: *mut bindings::work_struct,
     name: &'static CStr,
     key: Pin<&'static LockClassKey>,
     handler: Handler,
 ) {
-    // SAFETY: The caller promises the memory; name and key are static.
-    unsafe {
-        let name = name.as_char_ptr();
-        bindings::init_work_with_key(slot, Some(handler), false, name, key.as_ptr());
-    }
+    let name = name.as_char_ptr();
+    // SAFETY: The caller promises that `slot` is valid; `name` and `key` are static.
+    unsafe { bindings::init_work_with_key(slot, Some(handler), false, name, key.as_ptr()) };
 }

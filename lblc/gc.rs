@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The collector: which entries are removed at which tick. The timer counts the ticks; what is due
-//! is done by the work item, which may be late or take longer than a tick: then it sees only the
-//! last of several.
+//! The collector: which entries are removed at which tick of the service's timer. The work item that
+//! the timer queues may be late, or take longer than a tick: then several ticks are handled at once.
 //!
 //! C: `ip_vs_lblc_check_expire()` and `ip_vs_lblc_full_check()`.
 
@@ -11,7 +10,7 @@ use super::{
     policy::Collection,
     table::Table, //
 };
-use crate::{timer::HZ, work::Work};
+use crate::jiffies::HZ;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use kernel::time::Jiffies;
 
@@ -21,12 +20,11 @@ pub(super) const TICK: Jiffies = 60 * HZ;
 /// How long an entry that a partial collection takes was idle. C: `ENTRY_TIMEOUT`.
 const PARTIAL_IDLE: Jiffies = 6 * 60 * HZ;
 
-/// Counts the ticks of one table.
+/// The state of the collector of one table. Used by the work item only.
 pub(super) struct Collector {
-    /// Written by the timer.
+    /// The number of ticks until now, which wraps.
     ticks: AtomicU32,
-    /// The tick of the last collection, and where that stopped; written by the work item.
-    done: AtomicU32,
+    /// The hash at which the last partial collection stopped.
     rover: AtomicU64,
 }
 
@@ -35,25 +33,25 @@ impl Collector {
     pub(super) fn new() -> Self {
         Self {
             ticks: AtomicU32::new(0),
-            done: AtomicU32::new(0),
             rover: AtomicU64::new(0),
         }
     }
 
-    /// Notes that there is something to do. Softirq, one at a time.
-    pub(super) fn tick(&self, work: &Work) {
-        let tick = self.ticks.load(Ordering::Relaxed).wrapping_add(1);
-        self.ticks.store(tick, Ordering::Relaxed);
-        work.queue();
-    }
-
-    /// Collects what is due since the last tick. Process context, may sleep; one at a time.
-    pub(super) fn collect(&self, table: &Table, expiration: Jiffies, counters: &Counters) {
-        let tick = self.ticks.load(Ordering::Relaxed);
-        let last = self.done.swap(tick, Ordering::Relaxed);
-        if last == tick {
+    /// Collects what is due after `ticks` more ticks; nothing after none. Process context, may sleep;
+    /// one at a time.
+    pub(super) fn collect(
+        &self,
+        table: &Table,
+        ticks: u32,
+        expiration: Jiffies,
+        counters: &Counters,
+    ) {
+        if ticks == 0 {
             return;
         }
+        let last = self.ticks.load(Ordering::Relaxed);
+        let tick = last.wrapping_add(ticks);
+        self.ticks.store(tick, Ordering::Relaxed);
         table.retry();
         match Collection::due(last, tick, table.list().len(), table.max_entries()) {
             Collection::Full => {

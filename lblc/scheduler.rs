@@ -13,7 +13,6 @@ use super::{
 use crate::{
     ipvs::{Address, Call, Dest, Endpoint, Glance, Header, Netns, Scheduler, Server, Service},
     netns::{expiration, trace, Shown, State},
-    work::Work,
 };
 use core::ops::Range;
 use kernel::{
@@ -79,15 +78,11 @@ impl Scheduler for Lblc {
         Self::choose(call, key, entry)
     }
 
-    fn tick(&self, work: &Work) {
-        self.collector.tick(work);
-    }
-
-    fn work(&self, service: &Service) {
+    fn work(&self, service: &Service, ticks: u32) {
         self.table.trim(service, &self.counters);
         let expiration = Jiffies::try_from(expiration(service)).unwrap_or(0);
         self.collector
-            .collect(&self.table, expiration, &self.counters);
+            .collect(&self.table, ticks, expiration, &self.counters);
         self.table.fit(service, &self.counters);
         self.table.reclaim();
     }

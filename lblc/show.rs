@@ -14,9 +14,9 @@
 use super::table::Table;
 use crate::{
     ipvs::{Named, Service},
+    jiffies::{self, HZ},
     netns::expiration,
     rcu::ReadSide,
-    timer::{self, HZ},
 };
 use core::ops::Range;
 use kernel::{
@@ -64,7 +64,7 @@ pub(super) fn records(table: &Table, service: &Service, records: Range<u64>, out
             "  {} {} {}{}\n",
             Named::Address(entry.key(), service.is_ipv6()),
             Named::Endpoint(server.endpoint()),
-            entry.idle(timer::now()) / HZ,
+            entry.idle(jiffies::now()) / HZ,
             if server.is_removed() { " removed" } else { "" }
         );
     }

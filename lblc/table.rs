@@ -13,13 +13,13 @@ use super::{
 };
 use crate::{
     ipvs::{Address, Call, Cell, Glance, Netns, Scheduler, Server, Service},
+    jiffies::{self, HZ},
     netns::{trace, Admission, Outcome, Setting},
     random,
     rcu::{
         hash_list::{self, HashList},
         NodeBox, ReadSide,
     },
-    timer::{self, HZ},
     work::cond_resched,
 };
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -87,13 +87,13 @@ impl Entry {
             self.server.set(server);
             counters.count(Event::Replace);
         }
-        self.last_use.store(timer::now(), Ordering::Relaxed);
+        self.last_use.store(jiffies::now(), Ordering::Relaxed);
     }
 
     /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.
     #[inline(always)]
     pub(super) fn touch(&self, expiration: impl FnOnce() -> i32) -> bool {
-        let (now, last_use) = (timer::now(), self.last_use.load(Ordering::Relaxed));
+        let (now, last_use) = (jiffies::now(), self.last_use.load(Ordering::Relaxed));
         // A store that changes nothing would still take the cache line from other CPUs.
         if last_use != now {
             if is_expired(now, last_use, expiration()) {
@@ -285,7 +285,7 @@ impl Table {
     /// Lets one of a few entries make room: one whose server was removed, or else the one that was
     /// idle for the longest time. Returns whether there was one.
     fn evict(&self, service: &Service, counters: &Counters, rcu: ReadSide<'_>) -> bool {
-        let now = timer::now();
+        let now = jiffies::now();
         let rank = |entry: &&Entry| Evictee {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
@@ -328,7 +328,7 @@ impl Table {
         counters: &Counters,
     ) -> u64 {
         let mut collected = 0usize;
-        let is_idle = |entry: &Entry| entry.idle(timer::now()) >= limit;
+        let is_idle = |entry: &Entry| entry.idle(jiffies::now()) >= limit;
         let visit = |entry: &Entry, rcu: ReadSide<'_>| {
             if is_idle(entry) && self.forget(entry, is_idle, rcu) {
                 collected = collected.wrapping_add(1);

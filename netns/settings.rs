@@ -7,7 +7,7 @@
 use crate::{
     bindings,
     ipvs::{Net, Netns, Scheduler, Service},
-    timer::HZ,
+    jiffies::HZ,
 };
 use core::{
     mem::size_of,

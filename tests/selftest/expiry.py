@@ -20,8 +20,8 @@ LIMIT = "net/ipv4/vs/lblc_rs_max_entries"
 MAX = 16384
 D = [key(n) for n in range(8)]
 
-# The wheel lets a timer of 60 s fire up to 2 s late, and each tick begins when the last one ended: the
-# 30th comes up to a minute after half an hour, in C as here.
+# The timer wheel lets a timer of 60 s fire up to 2 s late, and in C each tick begins when the last one ended: the
+# 30th comes up to a minute after half an hour there.
 HALF_HOUR, LATE = 30 * 60, 62
 
 

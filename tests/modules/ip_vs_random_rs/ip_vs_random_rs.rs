@@ -19,11 +19,11 @@ mod ipvs;
 mod kernel_ext;
 
 use kernel_ext::{
+    jiffies,
     percpu,
     random,
     rcu,
     slab,
-    timer,
     work, //
 };
 
