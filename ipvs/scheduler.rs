@@ -5,9 +5,9 @@
 //! The life of a service's state, and who may look at it:
 //!
 //! ```text
-//!  init_service()      schedule(), any CPU       done_service()                 grace period
-//!  new ── published ───────────────────────────── work disabled ───────────────── dropped by a work item
-//!           └── work(), process, one at a time ──┘  late schedule() may still run ──┘
+//!  init_service()    schedule(), any CPU      done_service()                 grace period
+//!  new ── published ────────────────────────── work disabled ──────────────── state is dropped
+//!           └── work(): timer, or queued ─────┘  late schedule() may run ──────┘
 //! ```
 //!
 //! How C calls a scheduler: [`Registration`](super::Registration).

@@ -13,7 +13,7 @@ pub(crate) const HZ: Jiffies = bindings::CONFIG_HZ as Jiffies;
 /// The present time in jiffies, which wraps. Any context; a plain load.
 #[inline(always)]
 pub(crate) fn now() -> Jiffies {
-    // SAFETY: `jiffies` is a static that is always initialised. The volatile read is that of C, where
-    // `jiffies` is declared volatile and read without a lock.
+    // SAFETY: `jiffies` is a static that is always initialised. The volatile read is that of C,
+    // where `jiffies` is declared volatile and read without a lock.
     unsafe { (&raw const bindings::jiffies).read_volatile() }
 }

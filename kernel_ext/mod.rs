@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a scheduler needs and the kernel crate lacks: hash lists and deferred freeing under RCU, work
-//! items that run after a delay or a grace period, the time in jiffies, per-CPU counters, a slab cache
-//! and random numbers. Nothing here depends on IPVS.
+//! What a scheduler needs and the kernel crate lacks: hash lists and deferred freeing under RCU,
+//! work items that run after a delay or a grace period, the time in jiffies, per-CPU counters, a
+//! slab cache and random numbers. Nothing here depends on IPVS.
 //!
-//! In no use here, as the kernel crate has it: `Arc`, `Mutex`, `SpinLock`, `RBTree`, `List`.
+//! Kernels from 7.2 on are supported. What their kernel crate has is used: `Arc`, `Mutex`,
+//! `RBTree`, `rcu::Guard`, `Lock`. `rcu::synchronize_rcu()` and `rcu::rcu_barrier()` are in 7.3
+//! only.
 
 pub(crate) mod jiffies;
 pub(crate) mod percpu;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Random numbers that an attacker cannot guess.
+//! Unpredictable random numbers.
 //!
 //! C header: [`include/linux/random.h`](srctree/include/linux/random.h).
 
@@ -8,6 +8,6 @@ use crate::bindings;
 
 /// A random number. Any context; does not sleep.
 pub(crate) fn number() -> u64 {
-    // SAFETY: An FFI call with no additional requirements.
+    // SAFETY: `get_random_u64()` has no requirements.
     unsafe { bindings::get_random_u64() }
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory for the entries of tables, from a cache of their own.
+//! A slab cache for hash table entries.
 //!
-//! The cache is as fast as `kmalloc()` (docs/table.md has the figures). It is here because
-//! slabtop(1) shows with it how many entries there are, and because `kmem_cache_destroy()` reports
-//! an entry that is left when the module is unloaded.
+//! The cache is as fast as `kmalloc()` (`docs/table.md` has the figures). It exists because
+//! slabtop(1) then shows how many entries there are, and because `kmem_cache_destroy()` reports
+//! entries that were leaked.
 //!
 //! C header: [`include/linux/slab.h`](srctree/include/linux/slab.h).
 
@@ -22,17 +22,17 @@ use kernel::{
 /// The size and alignment of an object: one cache line.
 pub(crate) const SIZE: usize = 64;
 
-/// The cache, as long as there is one.
+/// The cache, or null before [`Cache::new()`] and after its drop.
 static CACHE: AtomicPtr<bindings::kmem_cache> = AtomicPtr::new(null_mut());
 
-/// The cache, from creation to drop.
+/// Owns the cache.
 pub(crate) struct Cache;
 
 impl Cache {
-    /// Makes the cache. Process context. Fails with `ENOMEM`, or `EBUSY` if there is one.
+    /// Creates the cache. Process context. Fails with `ENOMEM`, or `EBUSY` if there is one.
     pub(crate) fn new() -> Result<Self> {
         let (name, size) = (c"ip_vs_lblc_rs_entry".as_char_ptr(), SIZE as c_uint);
-        // SAFETY: An FFI call; the name is static.
+        // SAFETY: `name` is static, as the cache keeps the pointer.
         let new = unsafe { bindings::lblc_rs_create_cache(name, size) };
         if new.is_null() {
             return Err(ENOMEM);
@@ -50,21 +50,21 @@ impl Cache {
 }
 
 impl Drop for Cache {
-    /// To be dropped after the tables. C warns if an object is left.
+    /// Must be dropped after the tables: C warns if an object is left. Process context.
     fn drop(&mut self) {
         let cache = CACHE.swap(null_mut(), Ordering::AcqRel);
-        // SAFETY: `cache` was made by `new()`, and the tables that allocate from it were dropped.
+        // SAFETY: `cache` was created by `new()`, and the tables that allocate from it were
+        // dropped.
         unsafe { bindings::kmem_cache_destroy(cache) };
     }
 }
 
-/// The allocator that uses the cache; for objects of at most [`SIZE`] bytes, which never change
-/// their size. Any context: it does not sleep, whatever the flags say, and a failure is not
-/// reported, as the connection goes on without an entry.
+/// An allocator that uses the cache, for objects of at most [`SIZE`] bytes. Any context: it always
+/// allocates with `GFP_ATOMIC`, and without a warning if memory is short. No reallocation.
 pub(crate) struct Slab;
 
-// SAFETY: What `alloc()` returns is as large and aligned as asked for, belongs to the caller until
-// `free()`, and can be moved between owners; there is no reallocation.
+// SAFETY: Memory that `alloc()` returns fits `layout`, is valid until `free()`, and is tied to no
+// allocator instance; `realloc()` always fails and so leaves the old memory alone.
 unsafe impl Allocator for Slab {
     const MIN_ALIGN: usize = SIZE;
 
@@ -74,7 +74,8 @@ unsafe impl Allocator for Slab {
             return Err(AllocError);
         }
         let flags = bindings::GFP_ATOMIC | bindings::__GFP_NOWARN;
-        // SAFETY: `cache` is not destroyed before the tables, which are what allocates, were dropped.
+        // SAFETY: `cache` is a live cache: it is destroyed after the tables, the only users, are
+        // dropped.
         let object = unsafe { bindings::kmem_cache_alloc_noprof(cache, flags) };
         let object = NonNull::new(object.cast()).ok_or(AllocError)?;
         Ok(NonNull::slice_from_raw_parts(object, SIZE))
@@ -92,7 +93,7 @@ unsafe impl Allocator for Slab {
 
     unsafe fn free(object: NonNull<u8>, _: Layout) {
         let cache = CACHE.load(Ordering::Relaxed);
-        // SAFETY: The caller promises that `object` came from `alloc()`, so from this cache.
+        // SAFETY: The caller promises that `object` came from `alloc()`, so from `cache`.
         unsafe { bindings::kmem_cache_free(cache, object.as_ptr().cast()) };
     }
 }

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Work in process context, on a workqueue of the module's own: it can be drained before the module's
-//! code is unloaded, which the system's workqueues cannot.
+//! Work in process context, on a workqueue of the module's own: it can be drained before the
+//! module's code is unloaded, which the system's workqueues cannot.
 //!
 //! The life of a [`Work`], which is a timer and a work item in one (C: `struct delayed_work`):
 //!
 //! ```text
 //!                queue_in()            expiry             workqueue
-//!   new() ──> idle ──> timer pending ────────> queued ──────────────> handler runs, may queue again
+//!   new() ──> idle ──> timer pending ────────> queued ──────────────> handler runs
 //!              └────────────── queue() ──────────┘
 //!   disable(): neither queue_in() nor queue() does anything from here on
 //! ```
 //!
-//! The kernel crate's `workqueue` is not used: it owns what it queues, cannot disable an item, and has
-//! neither `alloc_workqueue()` nor `struct rcu_work`.
+//! The kernel crate's `workqueue` is not used: it owns what it queues, cannot disable an item, and
+//! has neither `alloc_workqueue()` nor `struct rcu_work`.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h).
 
@@ -63,14 +63,14 @@ impl Queue {
 }
 
 impl Drop for Queue {
-    /// Waits for all queued items, also for [`RcuWork`] whose grace period has not ended yet. Process
-    /// context.
+    /// Waits for all queued items, also for [`RcuWork`] whose grace period has not ended yet.
+    /// Process context.
     fn drop(&mut self) {
         // SAFETY: `rcu_barrier()` may sleep, and a module is dropped in process context.
         unsafe { bindings::rcu_barrier() };
         let queue = QUEUE.swap(null_mut(), Ordering::AcqRel);
-        // SAFETY: `queue` was allocated by `new()`. Everything that could queue an item on it has been
-        // dropped, and the RCU callbacks that queue `RcuWork` have run.
+        // SAFETY: `queue` was allocated by `new()`. Everything that could queue an item on it has
+        // been dropped, and the RCU callbacks that queue `RcuWork` have run.
         unsafe { bindings::destroy_workqueue(queue) };
     }
 }
@@ -105,13 +105,13 @@ unsafe impl Send for Work {}
 unsafe impl Sync for Work {}
 
 impl Work {
-    /// Initialises an item that is not queued. The handler gets a pointer to it: a `Work` begins with
-    /// its `work_struct`. It must call [`begin()`](Self::begin) first.
+    /// Initialises an item that is not queued. The handler gets a pointer to it: a `Work` begins
+    /// with its `work_struct`. It must call [`begin()`](Self::begin) first.
     ///
     /// # Safety
     ///
-    /// If the item may have been queued, [`disable()`](Self::disable) must be called before its memory,
-    /// or anything that `handler` uses, is freed.
+    /// If the item may have been queued, [`disable()`](Self::disable) must be called before its
+    /// memory, or anything that `handler` uses, is freed.
     pub(crate) unsafe fn new(
         name: &'static CStr,
         keys: [Pin<&'static LockClassKey>; 2],
@@ -139,22 +139,22 @@ impl Work {
         })
     }
 
-    /// Lets the handler run soon. Any context; costs one atomic exchange if it is about to run anyway.
-    /// Does nothing after [`disable()`](Self::disable).
+    /// Lets the handler run soon. Any context; costs one atomic exchange if it is about to run
+    /// anyway. Does nothing after [`disable()`](Self::disable).
     pub(crate) fn queue(&self) {
         let queue = queue();
         // Release pairs with the acquire in `begin()`: a handler that begins later, because of this
         // call or an earlier one, sees what the caller has written.
         if !queue.is_null() && !self.queued.swap(true, Ordering::Release) {
             // SAFETY: By the type invariants `inner` is an initialised `delayed_work`. `queue` is
-            // destroyed after the last call: the module drops it after its scheduler, which waits for
-            // late readers, and its destruction waits for running handlers.
+            // destroyed after the last call: the module drops it after its scheduler, which waits
+            // for late readers, and its destruction waits for running handlers.
             unsafe { bindings::mod_delayed_work_on(ANY_CPU, queue, self.inner.get(), 0) };
         }
     }
 
-    /// Lets the handler run in `delay` jiffies, unless it is queued already. Any context. Does nothing
-    /// after [`disable()`](Self::disable).
+    /// Lets the handler run in `delay` jiffies, unless it is queued already. Any context. Does
+    /// nothing after [`disable()`](Self::disable).
     pub(crate) fn queue_in(&self, delay: Jiffies) {
         let queue = queue();
         if !queue.is_null() {
@@ -168,16 +168,16 @@ impl Work {
         self.queued.swap(false, Ordering::Acquire);
     }
 
-    /// Stops the timer, takes the item off the workqueue, for good, and waits for a running handler.
-    /// Process context, may sleep; the caller must hold no lock that the handler takes.
+    /// Stops the timer, takes the item off the workqueue, for good, and waits for a running
+    /// handler. Process context, may sleep; the caller must hold no lock that the handler takes.
     pub(crate) fn disable(&self) {
         // SAFETY: By the type invariants `inner` is an initialised `delayed_work`.
         unsafe { bindings::disable_delayed_work_sync(self.inner.get()) };
     }
 }
 
-/// A `struct rcu_work` inside a larger, pinned object: its handler runs once all readers of that object
-/// are done.
+/// A `struct rcu_work` inside a larger, pinned object: its handler runs once all readers of that
+/// object are done.
 ///
 /// # Invariants
 ///
@@ -195,8 +195,8 @@ unsafe impl Send for RcuWork {}
 unsafe impl Sync for RcuWork {}
 
 impl RcuWork {
-    /// Initialises an item that is not queued. The handler gets a pointer to it: an `RcuWork` begins
-    /// with its `work_struct`.
+    /// Initialises an item that is not queued. The handler gets a pointer to it: an `RcuWork`
+    /// begins with its `work_struct`.
     pub(crate) fn new(
         name: &'static CStr,
         key: Pin<&'static LockClassKey>,
@@ -215,8 +215,8 @@ impl RcuWork {
     ///
     /// # Safety
     ///
-    /// The object that holds this item must stay in place until the handler is called, which may free
-    /// it. This function must be called once.
+    /// The object that holds this item must stay in place until the handler is called, which may
+    /// free it. This function must be called once.
     pub(crate) unsafe fn queue_after_grace_period(&self) {
         // SAFETY: By the type invariants `inner.work` is initialised, and the caller promises that
         // `inner` stays in place. `queue()` is valid as in `Work::queue()`.

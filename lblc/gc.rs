@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The collector: which entries are removed at which tick of the service's timer. The work item that
-//! the timer queues may be late, or take longer than a tick: then several ticks are handled at once.
+//! The collector: which entries are removed at which tick of the service's timer. The work item
+//! that the timer queues may be late, or take longer than a tick: then several ticks are handled at
+//! once.
 //!
 //! C: `ip_vs_lblc_check_expire()` and `ip_vs_lblc_full_check()`.
 
@@ -37,8 +38,8 @@ impl Collector {
         }
     }
 
-    /// Collects what is due after `ticks` more ticks; nothing after none. Process context, may sleep;
-    /// one at a time.
+    /// Collects what is due after `ticks` more ticks; nothing after none. Process context, may
+    /// sleep; one at a time.
     pub(super) fn collect(
         &self,
         table: &Table,

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! One array of a hash table's chains: what links its entries, and the locks under which that
-//! changes. `hash_list.rs` makes a table of one or two of them.
+//! One array of a hash table's buckets, and the locks under which its links change. `hash_list.rs`
+//! makes a table of one or two such arrays.
+//!
+//! A bucket is a place in the array; its chain is the list of entries that begins there.
 
 use super::platform::{
     allocate, heads, AllocError, AtomicPtr, Cell, Heads, Held, KBox, Locks, Ordering, ReadSide,
@@ -9,31 +11,32 @@ use super::platform::{
 };
 use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
 
-/// What can be hashed.
+/// A type whose values can be hashed.
 pub(crate) trait Item: Send + Sync + 'static {
     /// A hash function with a key.
     type Hash: Clone + Send + Sync;
 
-    /// The hash of this item, of which the upper bits choose the chain. It never changes.
+    /// The hash of this item, whose upper bits choose the bucket. It never changes.
     fn hash(&self, hash: &Self::Hash) -> u64;
 }
 
-/// An item with what it takes to be in the table.
+/// An entry of the table: an item with its links.
 #[repr(C)]
 pub(crate) struct Node<T> {
     pub(super) next: [AtomicPtr<Node<T>>; 2],
-    /// The next entry in limbo. Its own, so that readers can go on from an entry in limbo.
+    /// The next entry in limbo. Separate from `next`, which earlier readers of this entry follow.
     pub(super) limbo: Cell<*mut Node<T>>,
     pub(super) item: T,
 }
 
-// SAFETY: `limbo` belongs to whoever removed the entry, and then to who reclaims it.
+// SAFETY: `limbo` is accessed by the thread that removed the entry, and then by the one that
+// reclaims it.
 unsafe impl<T: Send> Send for Node<T> {}
 // SAFETY: As above.
 unsafe impl<T: Sync> Sync for Node<T> {}
 
 impl<T> Node<T> {
-    /// Wraps `item`. Does not compile if an entry is larger than what the allocator has for it.
+    /// An entry that is not linked. Does not compile if it is larger than the allocator's objects.
     pub(crate) fn new(item: T) -> Self {
         const { assert!(size_of::<Self>() <= NODE_SIZE && align_of::<Self>() <= NODE_SIZE) };
         Self {
@@ -43,7 +46,7 @@ impl<T> Node<T> {
         }
     }
 
-    /// The entry that `item` is in: an item is not to be seen elsewhere.
+    /// The entry that `item` is in. Items of a table are always in one.
     pub(super) fn of(item: &T) -> *const Self {
         core::ptr::from_ref(item)
             .wrapping_byte_sub(offset_of!(Self, item))
@@ -51,20 +54,20 @@ impl<T> Node<T> {
     }
 }
 
-/// One array of chains.
+/// One array of buckets.
 ///
 /// # Invariants
 ///
-/// Links number `link`, from `heads` on, lead to entries made by `NodeBox::into_raw()` and end
-/// with null. They change only under the chain's lock. An entry is freed no earlier than a
-/// grace period after it was unlinked, and its own link is left as it was until then. There are
-/// `1 << bits` heads, and `shift` leaves that many bits of a hash.
+/// Links number `link`, from `heads` on, are null or lead to entries that came from
+/// `NodeBox::into_raw()`. They change only under the bucket's lock. An entry is freed no earlier
+/// than a grace period after it was unlinked, and its own link does not change until then. There
+/// are `1 << bits` heads, and `shift` leaves that many bits of a hash.
 #[repr(C, align(64))] // See `LAYOUT`.
 pub(super) struct Buckets<T: Item> {
     pub(super) heads: Heads<T>,
-    /// How far a hash is shifted to be the number of its chain.
+    /// By how many bits a hash is shifted right to give the number of its bucket.
     shift: u32,
-    /// Which of the links of an entry: 0 or 1, the other one than the future's.
+    /// Which link of each entry this array uses: 0 or 1, and `future` the other one.
     pub(super) link: usize,
     pub(super) hash: T::Hash,
     locks: Locks,
@@ -73,13 +76,13 @@ pub(super) struct Buckets<T: Item> {
 }
 
 impl<T: Item> Buckets<T> {
-    /// What each lookup reads is on one cache line, that of no other object: all but the end of
-    /// the hash's key, which IPv6 needs.
+    /// Each lookup reads one cache line of this object, which no other object shares. Lookups of
+    /// IPv6 also read the end of the hash's key, on the next line.
     const LAYOUT: () = assert!(offset_of!(Self, hash) + 16 <= 64 && size_of::<Self>() % 64 == 0);
 
     pub(super) fn new(bits: u32, hash: T::Hash, link: usize) -> Result<KBox<Self>, AllocError> {
         let () = Self::LAYOUT;
-        // INVARIANT: `shift` is less than 64, and leaves as many bits as there are heads.
+        // INVARIANT: `shift` leaves `bits` bits, and there are `1 << bits` heads.
         if !(1..u32::BITS).contains(&bits) {
             return Err(AllocError);
         }
@@ -105,21 +108,21 @@ impl<T: Item> Buckets<T> {
         }
     }
 
-    /// Which chain a hash belongs to.
+    /// The number of the bucket to which a hash belongs.
     #[inline(always)]
     pub(super) fn number(&self, hash: u64) -> usize {
         hash.wrapping_shr(self.shift) as usize
     }
 
-    /// As `shift`, for the upper 32 bits of a hash.
+    /// As `shift`, but for the upper 32 bits of a hash.
     fn range_shift(&self) -> u32 {
         self.shift.wrapping_sub(u32::BITS)
     }
 
-    /// Locks chain `number`. Any context but hard interrupt; spins with bottom halves off.
+    /// Locks bucket `number`. Any context but hard interrupt; spins with bottom halves off.
     #[inline]
     pub(super) fn lock(&self, number: usize) -> Locked<'_, T> {
-        // INVARIANT: The lock of this chain.
+        // INVARIANT: `_held` is the lock of bucket `number`.
         Locked {
             buckets: self,
             number,
@@ -127,7 +130,7 @@ impl<T: Item> Buckets<T> {
         }
     }
 
-    /// The entries of which the upper 32 bits of the hash are in `range`.
+    /// The items for which the upper 32 bits of the hash are in `range`.
     pub(super) fn in_range<'g>(
         &'g self,
         range: Range<u64>,
@@ -140,10 +143,10 @@ impl<T: Item> Buckets<T> {
             .filter(move |item| range.contains(&(item.hash(&self.hash) >> u32::BITS)))
     }
 
-    /// The end of such a range that begins with `start` and has at most one chain that is not
-    /// empty.
+    /// The end of a range for `in_range()` that begins with `start` and covers at most one bucket
+    /// that is not empty.
     pub(super) fn range_end(&self, start: u64) -> u64 {
-        /// Long enough to pass over an empty table quickly, short enough to give way.
+        /// The most empty buckets to skip, so that the caller can reschedule in between.
         const BUCKETS: u64 = 4096;
         let shift = self.range_shift();
         let first = start.wrapping_shr(shift);
@@ -162,11 +165,11 @@ impl<T: Item> Buckets<T> {
     }
 }
 
-/// A chain that is locked, without which it cannot be changed.
+/// A locked bucket. Its chain can be changed through this only.
 ///
 /// # Invariants
 ///
-/// `_held` is the lock of chain `number` of `buckets`.
+/// `_held` is the lock of bucket `number` of `buckets`.
 pub(super) struct Locked<'a, T: Item> {
     pub(super) buckets: &'a Buckets<T>,
     number: usize,
@@ -174,12 +177,12 @@ pub(super) struct Locked<'a, T: Item> {
 }
 
 impl<'a, T: Item> Locked<'a, T> {
-    /// Whether this is the chain for `item`.
+    /// Whether this is the bucket of `item`.
     pub(super) fn is_for(&self, item: &T) -> bool {
         self.buckets.number(item.hash(&self.buckets.hash)) == self.number
     }
 
-    /// The chain.
+    /// The bucket's chain.
     pub(super) fn chain<'g>(&self, rcu: ReadSide<'g>) -> Chain<'g, T>
     where
         'a: 'g,
@@ -192,8 +195,8 @@ impl<'a, T: Item> Locked<'a, T> {
         let mut link = self.buckets.heads.get(self.number)?;
         loop {
             let next = link.load(Ordering::Relaxed);
-            // SAFETY: By the type invariants of `Buckets`, `next` is null or a linked entry,
-            // and by ours no entry of this chain is unlinked meanwhile.
+            // SAFETY: By the type invariants of `Buckets`, `next` is null or a linked entry, and
+            // by those of `Locked` no entry of this chain is unlinked meanwhile.
             let after = unsafe { next.as_ref() }?;
             if core::ptr::eq(next, entry) {
                 return Some(link);
@@ -211,15 +214,15 @@ impl<'a, T: Item> Locked<'a, T> {
     ///
     /// # Safety
     ///
-    /// `entry` came from `NodeBox::into_raw()`, is in no chain of `buckets`, and stays
-    /// allocated until a grace period after it was unlinked from this chain.
+    /// `entry` must have come from `NodeBox::into_raw()`, must be in no chain of `buckets`, and
+    /// must stay allocated until a grace period after it was unlinked from this chain.
     pub(super) unsafe fn push(&mut self, entry: *mut Node<T>) {
         let (heads, link) = (&self.buckets.heads, self.buckets.link);
         if let Some(head) = heads.get(self.number) {
             // SAFETY: The caller promises that `entry` is allocated.
             let next = unsafe { &(*entry).next };
-            // Relaxed: as the head is stored to under our lock only; and no reader finds
-            // `entry` here yet.
+            // Relaxed: the head changes under the held lock only, and no reader finds `entry` in
+            // this array yet.
             next[link & 1].store(head.load(Ordering::Relaxed), Ordering::Relaxed);
             // Release pairs with the acquire of the head in `chain()` and `HashList::find()`: a
             // reader that finds the entry sees it initialised.
@@ -227,14 +230,13 @@ impl<'a, T: Item> Locked<'a, T> {
         }
     }
 
-    /// Takes `entry` out of the chain and returns it, if it is there.
+    /// Unlinks `entry` from the chain and returns it, if it is there.
     pub(super) fn unlink(&mut self, entry: *const Node<T>) -> Option<*mut Node<T>> {
         let link = self.link_to(entry)?;
         let entry = link.load(Ordering::Relaxed);
         // SAFETY: By the type invariants of `Buckets`, a linked entry is allocated.
         let next = unsafe { &(*entry).next };
-        // Release as in `push()`: if `link` is the head, the next entry is what a reader finds
-        // there.
+        // Release as in `push()`: if `link` is the head, readers find the next entry through it.
         link.store(
             next[self.buckets.link & 1].load(Ordering::Relaxed),
             Ordering::Release,
@@ -243,11 +245,12 @@ impl<'a, T: Item> Locked<'a, T> {
     }
 }
 
-/// The entries of one chain, as a reader sees them.
+/// Iterates over the items of one chain.
 ///
 /// # Invariants
 ///
-/// `next` is null or an entry that was reachable within the read-side critical section `'g`.
+/// `next` is null, or an entry that was reachable at some time in the read-side critical section
+/// `'g`.
 pub(crate) struct Chain<'g, T> {
     pub(super) next: *mut Node<T>,
     link: usize,
@@ -260,14 +263,13 @@ impl<'g, T> Iterator for Chain<'g, T> {
     #[inline(always)]
     fn next(&mut self) -> Option<&'g T> {
         // SAFETY: By the type invariants the entry was reachable in this critical section, so it is
-        // not freed before the end of `'g`; shared references to it are all there are.
+        // not freed before the end of `'g`. Until then there are only shared references to it.
         let entry: &'g Node<T> = unsafe { self.next.as_ref() }?;
-        // Relaxed: a link leads to an entry that was pushed earlier than the one that has the
-        // link. The two were pushed under one lock, so the acquire of the head covers both. The
-        // link is no older than that push, also if an earlier array used it: the same acquire
-        // covers its store.
-        // INVARIANT: The link of an unlinked entry is left alone, so what it leads to was
-        // reachable when this reader was already in its section.
+        // Relaxed: an entry's link leads to an entry that was pushed earlier, under the same lock,
+        // so the acquire of the head covers both. It also covers the store of the link in `push()`:
+        // a value that an earlier array had stored there is not seen any more.
+        // INVARIANT: The link of an unlinked entry does not change, so the next entry was reachable
+        // when this reader was already in its section.
         self.next = entry.next[self.link & 1].load(Ordering::Relaxed);
         Some(&entry.item)
     }

@@ -1,28 +1,29 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hash table of RCU-protected lists that can be rebuilt under its readers, to another size or
-//! with another key of its hash. Readers take no lock, walk one chain, and never retry.
+//! A hash table of RCU-protected lists that can be rebuilt under its readers, with another size or
+//! another hash key. Readers take no lock, walk one chain, and never retry.
 //!
 //! The life of an entry:
 //!
 //! ```text
 //!  Node::new() ──> allocated ── insert() ──> hashed ── remove() ──> in limbo
-//!                   (not shared)              (readers find it)    (earlier readers see it)
+//!                   (not shared)              (readers find it)    (earlier readers may use it)
 //!                                                                       │ reclaim(): grace period
 //!                                          value dropped, freed <───────┘
 //! ```
 //!
-//! Limbo is a list of what was removed. `reclaim()` takes all of it, waits for one grace
-//! period, and frees it in process context: one link is all that an entry needs for that.
+//! Limbo is the list of entries that were removed and may still have readers (the limbo lists of
+//! K. Fraser, "Practical lock-freedom", 2004). `reclaim()` takes all of it, waits for one grace
+//! period, and frees the entries in process context. Each entry needs one link for that, where
+//! `call_rcu()` needs a `struct rcu_head`.
 //!
-//! Each entry has two links, and each array of chains uses one of them. So an entry can be in
-//! the array that readers use and in the one that will replace it, its future, which uses
-//! the other link. `rebuild()` announces the future, waits for a grace period, links the
-//! older entries into it, one after the other, publishes it, waits again, and frees the old
-//! array. Between the two grace periods every writer changes both arrays. (`docs/table.md` has
-//! a drawing.)
+//! Each entry has two links, and each array of buckets uses one of them. So an entry can be in the
+//! current array and in the future one, which uses the other link and will replace it. `rebuild()`
+//! announces the future array, waits for a grace period, links the older entries into it, one after
+//! the other, publishes it, waits again, and frees the old array. Between the two grace periods
+//! every writer changes both arrays. (`docs/table.md` has a drawing.)
 //!
-//! Lock order: a lock of an array with link 0, then one of an array with link 1; they are the
+//! Lock order: a lock of an array with link 0, then one of an array with link 1. These are the
 //! innermost locks of the module.
 //!
 //! C header: [`include/linux/rculist.h`](srctree/include/linux/rculist.h).
@@ -43,22 +44,22 @@ pub(crate) use super::buckets::{Item, Node};
 ///
 /// # Invariants
 ///
-/// `current` came from `KBox::into_raw()`, as did its `future` if that is not null. What was
-/// `current` is freed a grace period after it was replaced. An entry that is hashed is in a
-/// chain of `current`, and in no other array but perhaps its future, and the one that
-/// `current` replaced less than a grace period ago. An entry is in limbo once, when it was
-/// taken out of `current`.
+/// `current` came from `KBox::into_raw()`, as did its `future` if that is not null. An array is
+/// freed a grace period after it was replaced as `current`. A hashed entry is in a chain of
+/// `current`; it may also be in `future`, and in the array that `current` replaced less than a
+/// grace period ago, but in no other. An entry is put into limbo once, when it is unlinked from
+/// `current`.
 pub(crate) struct HashList<T: Item> {
     current: AtomicPtr<Buckets<T>>,
     pub(super) changes: Changes<T>,
-    /// It will be dropped soon: what takes time is not worth it any more.
+    /// Set when the table will be dropped soon, so that long operations end early.
     cancelled: AtomicBool,
-    /// Somebody rebuilds.
+    /// Set while `rebuild()` runs.
     rebuilding: AtomicBool,
 }
 
-/// What each insertion and each removal writes: on a cache line of its own, as each lookup reads
-/// `current`.
+/// The fields that each insertion and each removal writes, on a cache line of their own: each
+/// lookup reads `current`.
 #[repr(align(64))]
 pub(super) struct Changes<T> {
     pub(super) entries: AtomicUsize,
@@ -66,24 +67,25 @@ pub(super) struct Changes<T> {
     pub(super) in_limbo: AtomicUsize,
 }
 
-// SAFETY: It owns its entries, and these may be dropped by another thread (`T: Send`).
+// SAFETY: A table owns its entries, and these may be dropped by another thread (`T: Send`).
 unsafe impl<T: Item> Send for HashList<T> {}
 // SAFETY: Readers on several CPUs share `&T`, which is `Sync`; writers are serialised by locks.
 unsafe impl<T: Item> Sync for HashList<T> {}
 
 impl<T: Item> HashList<T> {
-    /// The cache line of `current` has nothing that a change writes.
+    /// `changes` does not share the cache line of `current`.
     const LAYOUT: () = {
         let (current, changes) = (offset_of!(Self, current), offset_of!(Self, changes));
         assert!(align_of::<Self>() % 64 == 0 && size_of::<Changes<T>>() % 64 == 0);
         assert!(changes % 64 == 0 && current / 64 != changes / 64);
     };
 
-    /// An empty table with `1 << bits` chains. Process context.
+    /// An empty table with `1 << bits` buckets. Process context; fails if memory is short or `bits`
+    /// is not in `1..32`.
     pub(crate) fn new(bits: u32, hash: T::Hash) -> Result<Self, AllocError> {
         let () = Self::LAYOUT;
         let buckets = Buckets::new(bits, hash, 0)?;
-        // INVARIANT: Made by `into_raw()`, with no entry in it.
+        // INVARIANT: `current` comes from `into_raw()`, without a future array, and has no entry.
         Ok(Self {
             current: AtomicPtr::new(KBox::into_raw(buckets)),
             changes: Changes {
@@ -98,14 +100,14 @@ impl<T: Item> HashList<T> {
 
     #[inline(always)]
     fn current<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Buckets<T> {
-        // Acquire pairs with the release in `rebuild_alone()`: a reader that sees the pointer
-        // sees all that is in the array.
-        // SAFETY: By the type invariants `current` is valid, and not freed before our section ends.
+        // Acquire pairs with the release in `rebuild_alone()`: a reader that sees the pointer sees
+        // every entry of the array.
+        // SAFETY: By the type invariants `current` is valid, and not freed before the end of `'g`.
         unsafe { &*self.current.load(Ordering::Acquire) }
     }
 
-    /// The entry with this hash that `is_it` knows. Any context. Takes no lock; finds one that
-    /// is inserted or removed meanwhile, or not.
+    /// The item with this hash for which `is_it` is true. Any context; takes no lock. May or may
+    /// not find one that is inserted or removed at the same time.
     #[inline(always)]
     pub(crate) fn find<'g>(
         &'g self,
@@ -115,9 +117,9 @@ impl<T: Item> HashList<T> {
     ) -> Option<&'g T> {
         let buckets = self.current(rcu);
         let number = buckets.number(hash(&buckets.hash));
-        // SAFETY: By the type invariants there are as many chains as these bits can count.
+        // SAFETY: By the type invariants of `Buckets`, `number` is less than the number of heads.
         let head = unsafe { buckets.heads.get_unchecked(number) };
-        // As a `Chain`, but the next link is not read before it is needed. Acquire as there.
+        // As `Chain`, but a link is not read before it is needed. Acquire as in `Buckets::chain()`.
         let mut next = head.load(Ordering::Acquire);
         loop {
             // SAFETY: As in `Chain::next()`.
@@ -139,22 +141,23 @@ impl<T: Item> HashList<T> {
         self.changes.in_limbo.load(Ordering::Relaxed)
     }
 
-    /// Lets `visit()` and `rebuild()` end soon. Any context.
+    /// Makes `visit()` and `rebuild()` return soon. Any context.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there is no use in long work any more.
+    /// Whether `cancel()` was called.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// The number of chains. Any context.
+    /// The number of buckets. Any context.
     pub(crate) fn buckets(&self, rcu: ReadSide<'_>) -> usize {
         self.current(rcu).heads.len()
     }
 
-    /// Locks what has this hash. Any context but hard interrupt; spins with bottom halves off.
+    /// Locks the buckets of this hash. Any context but hard interrupt; spins with bottom halves
+    /// off.
     pub(crate) fn lock<'g>(
         &'g self,
         hash: impl Fn(&T::Hash) -> u64,
@@ -162,54 +165,54 @@ impl<T: Item> HashList<T> {
     ) -> Writer<'g, T> {
         loop {
             let current = self.current(rcu);
-            // Acquire pairs with the release in `rebuild_alone()`: the array that we lock is
-            // initialised.
+            // Acquire pairs with the release in `rebuild_alone()`: a writer that sees the pointer
+            // sees the initialised array.
             let next = current.future.load(Ordering::Acquire);
-            // SAFETY: By the type invariants `next` is null, or valid and not freed before our
-            // section ends.
+            // SAFETY: By the type invariants `next` is null, or valid and not freed before the end
+            // of `'g`.
             let future = unsafe { next.as_ref() };
             let at = current.number(hash(&current.hash));
             let future = future.map(|buckets| (buckets, buckets.number(hash(&buckets.hash))));
             let lock_future = || future.map(|(buckets, at)| buckets.lock(at));
-            let (chain, future) = if current.link == 0 {
+            let (bucket, future) = if current.link == 0 {
                 let first = current.lock(at);
                 (first, lock_future())
             } else {
                 let future = lock_future();
                 (current.lock(at), future)
             };
-            // Before we had the locks, the array may have been replaced, or its future
-            // announced or cancelled. Relaxed: a writer that has seen that, and has changed
-            // this chain, has held one of our locks since; so we see what it saw.
+            // Before the locks were taken, the array may have been replaced, or a future array
+            // announced or cancelled. Relaxed: a writer that has seen that and has changed this
+            // bucket has since released one of these locks, so its view is visible here.
             let same = core::ptr::eq(self.current.load(Ordering::Relaxed), current)
                 && current.future.load(Ordering::Relaxed) == next;
             if same {
                 return Writer {
                     list: self,
-                    current: chain,
+                    current: bucket,
                     future,
                 };
             }
         }
     }
 
-    /// All chains, in an order that depends on `random` alone. Related keys have chains at
-    /// equal distances, so the order has none. Any context; takes no lock.
+    /// The chains of all buckets, in an order that depends on `random` alone. Related keys may have
+    /// buckets at equal distances; the steps of this order are unequal. Any context; takes no lock.
     pub(crate) fn shuffled<'g>(
         &'g self,
         random: u64,
         rcu: ReadSide<'g>,
     ) -> impl Iterator<Item = Chain<'g, T>> {
         let buckets = self.current(rcu);
-        let chains = buckets.heads.len();
-        let (mask, half) = (chains.wrapping_sub(1), chains.trailing_zeros().div_ceil(2));
+        let count = buckets.heads.len();
+        let (mask, half) = (count.wrapping_sub(1), count.trailing_zeros().div_ceil(2));
         let odd = [
             random as usize | 1,
             random.wrapping_shr(u32::BITS) as usize | 1,
         ];
         let first = random as usize;
-        (0..chains).map(move |n| {
-            // Each step is one to one on as many bits as there are, so every chain comes once.
+        (0..count).map(move |n| {
+            // Each step is a bijection of the bucket numbers, so every bucket comes once.
             let number = odd.iter().fold(n, |number, odd| {
                 let number = number.wrapping_mul(*odd) & mask;
                 number ^ number.wrapping_shr(half)
@@ -218,7 +221,7 @@ impl<T: Item> HashList<T> {
         })
     }
 
-    /// The entries of which the upper 32 bits of the hash are in `range`. Any context; takes no
+    /// The items for which the upper 32 bits of the hash are in `range`. Any context; takes no
     /// lock.
     pub(crate) fn in_range<'g>(
         &'g self,
@@ -228,15 +231,15 @@ impl<T: Item> HashList<T> {
         self.current(rcu).in_range(range, rcu)
     }
 
-    /// The end of such a range that begins with `start` and has at most one chain that is not
-    /// empty. Any context; takes no lock.
+    /// The end of a range for `in_range()` that begins with `start` and covers at most one bucket
+    /// that is not empty. Any context; takes no lock.
     pub(crate) fn range_end(&self, start: u64, rcu: ReadSide<'_>) -> u64 {
         self.current(rcu).range_end(start)
     }
 
-    /// Calls `visit` for every entry that is there all the time and has a hash of at least
-    /// `start`, and perhaps for others, until it says that it is enough. Returns where it
-    /// stopped, or None at the end. Process context, may sleep.
+    /// Calls `visit` for every item whose hash has upper 32 bits of at least `start`, until `visit`
+    /// returns false. Items that are inserted or removed meanwhile may be missed. Returns where it
+    /// stopped, or `None` at the end or when cancelled. Process context, may sleep.
     pub(crate) fn visit(
         &self,
         mut start: u64,
@@ -259,11 +262,11 @@ impl<T: Item> HashList<T> {
         None
     }
 
-    /// Replaces the array of chains by one with `1 << bits` chains, and another hash if
-    /// `change` gives one. Process context, waits for two grace periods. Does nothing if
-    /// somebody else is at it; fails if memory is short, and then nothing has changed.
+    /// Replaces the array by one with `1 << bits` buckets, and the hash by `change` if there is
+    /// one. Process context, waits for two grace periods. Does nothing if another thread is in
+    /// here. Fails if memory is short, and then nothing has changed.
     pub(crate) fn rebuild(&self, bits: u32, change: Option<T::Hash>) -> Result<(), AllocError> {
-        // Acquire and release pair with each other: one rebuild happens before the next one.
+        // The acquire pairs with the release below: one rebuild happens before the next one.
         if self.rebuilding.swap(true, Ordering::Acquire) {
             return Ok(());
         }
@@ -273,16 +276,17 @@ impl<T: Item> HashList<T> {
     }
 
     fn rebuild_alone(&self, bits: u32, change: Option<T::Hash>) -> Result<(), AllocError> {
-        // Relaxed: only `rebuild()` stores to it, and one rebuild happens before the next one.
-        // SAFETY: By the type invariants `current` is valid. Only `rebuild()` replaces it, and
-        // it runs once at a time.
+        // Relaxed: only `rebuild()` stores to `current`, and one rebuild happens before the next
+        // one. SAFETY: By the type invariants `current` is valid. Only this function replaces and
+        // frees it, and `rebuilding` keeps other threads out of here.
         let old = unsafe { &*self.current.load(Ordering::Relaxed) };
         let hash = change.unwrap_or_else(|| old.hash.clone());
         let new = KBox::into_raw(Buckets::new(bits, hash, old.link ^ 1)?);
         // Release pairs with the acquire in `lock()`: a writer that sees the pointer sees the
         // initialised array.
         old.future.store(new, Ordering::Release);
-        // From here on every writer knows of it, and nobody reads that link of an entry any more.
+        // From here on every writer sees `future`, and no reader is left that uses the other link,
+        // from before the last rebuild.
         synchronize();
         for number in 0..old.heads.len() {
             if self.is_cancelled() {
@@ -292,33 +296,33 @@ impl<T: Item> HashList<T> {
             cond_resched();
         }
         if self.is_cancelled() {
-            // Relaxed: null leads to nothing. A section that begins after the grace period did
-            // sees null.
+            // Relaxed: null publishes nothing. A section that begins after the start of the grace
+            // period sees null.
             old.future.store(null_mut(), Ordering::Relaxed);
             synchronize();
-            // SAFETY: `new` came from `into_raw()`, and the sections in which it was found have
-            // ended.
+            // SAFETY: `new` came from `into_raw()` above, and the sections in which it was found
+            // have ended.
             drop(unsafe { KBox::from_raw(new) });
             return Ok(());
         }
-        // Release pairs with the acquire in `current()`: a reader that sees the pointer sees
-        // what is in the array.
-        // INVARIANT: Every entry is in it: the older ones were rehashed, the others linked by
-        // writers.
+        // Release pairs with the acquire in `current()`: a reader that sees the pointer sees every
+        // entry of the array. INVARIANT: Every hashed entry is in `new`: `rehash_bucket()` has
+        // linked the older ones, and their writers the others.
         self.current.store(new, Ordering::Release);
-        // Readers and writers that still use the old array leave it.
+        // Wait for readers and writers that still use the old array.
         synchronize();
-        // SAFETY: It came from `into_raw()`, was replaced, and a grace period has passed.
+        // SAFETY: By the type invariants `old` came from `into_raw()`. A grace period has passed
+        // since it was replaced, so it has no users.
         drop(unsafe { KBox::from_raw(core::ptr::from_ref(old).cast_mut()) });
         Ok(())
     }
 
-    /// Frees what is in limbo, and returns how many entries that were. Process context, waits for a
-    /// grace period if there is anything.
+    /// Frees the entries in limbo, and returns their number. Process context; waits for a grace
+    /// period if there are any.
     pub(crate) fn reclaim(&self) -> usize {
         // Acquire pairs with the release in `Writer::remove()`: each entry in the list was
-        // unlinked before the grace period begins. A section that begins later, on whichever
-        // CPU, does not find it.
+        // unlinked before the grace period begins. A section that begins after that does not find
+        // it, on any CPU.
         let mut next = self.changes.limbo.swap(null_mut(), Ordering::Acquire);
         if next.is_null() {
             return 0;
@@ -326,8 +330,8 @@ impl<T: Item> HashList<T> {
         synchronize();
         let mut freed = 0usize;
         while !next.is_null() {
-            // SAFETY: By the type invariants it came from `into_raw()` and was in limbo once.
-            // It was unlinked before the grace period, so nobody sees it any more.
+            // SAFETY: By the type invariants `next` came from `into_raw()` and was in limbo once.
+            // It was unlinked before the grace period, so no reader uses it any more.
             let entry = unsafe { NodeBox::from_raw(next) };
             next = entry.limbo.get();
             drop(entry);
@@ -340,22 +344,22 @@ impl<T: Item> HashList<T> {
         freed
     }
 
-    /// Links the entries of a chain of the current array into its future.
+    /// Links the entries of one bucket of the current array into the future array.
     fn rehash_bucket(&self, old: &Buckets<T>, number: usize, section: &Section) {
         let rcu = ReadSide::of(section);
         let mut chain = old.chain(number, rcu);
         loop {
             let entry = chain.next;
-            // What was unlinked meanwhile still leads to the rest of the chain.
+            // An entry that is unlinked meanwhile still leads to the rest of the chain.
             let Some(item) = chain.next() else {
                 return;
             };
             let mut writer = self.lock(|hash| item.hash(hash), rcu);
             if let Some(future) = &mut writer.future {
                 if writer.current.has(entry) && !future.has(entry) {
-                    // SAFETY: `entry` is in the current array, so it came from `into_raw()`,
-                    // and is taken out of both arrays before it is freed. It is not in the
-                    // other one, in which it belongs into this chain.
+                    // SAFETY: `entry` is in the current array, so it came from `into_raw()`, and
+                    // is removed from both arrays before it is freed. It is not in the future
+                    // array, where this is its bucket.
                     unsafe { future.push(entry) };
                 }
             }
@@ -364,11 +368,12 @@ impl<T: Item> HashList<T> {
 }
 
 impl<T: Item> Drop for HashList<T> {
-    /// Frees all entries. Process context, may sleep; a grace period after the last reader.
+    /// Frees all entries. Process context, may sleep. A grace period must have passed since the
+    /// last reader could find the table.
     fn drop(&mut self) {
         self.reclaim();
-        // SAFETY: By the type invariants it came from `into_raw()`. No rebuild is under way, as
-        // that borrows the table, so there is no future.
+        // SAFETY: By the type invariants `current` came from `into_raw()`. No rebuild is running,
+        // as that borrows the table, so there is no future array, and no reader either.
         let buckets = unsafe { KBox::from_raw(self.current.load(Ordering::Relaxed)) };
         for head in buckets.heads.iter() {
             let mut next = head.load(Ordering::Relaxed);

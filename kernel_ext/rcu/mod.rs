@@ -17,35 +17,35 @@ pub(crate) use platform::NodeBox;
 
 /// Evidence that the caller is in an RCU read-side critical section for the whole of `'g`.
 ///
-/// The kernel crate's `rcu::Guard` enters a section; this says that C has entered one for us, as
-/// the netfilter hooks have around `schedule()`. Costs nothing.
+/// The kernel crate's `rcu::Guard` enters a section. This type stands for one that C code has
+/// entered, as the netfilter hooks do around `schedule()`. It has no size.
 #[derive(Clone, Copy)]
 pub(crate) struct ReadSide<'g>(PhantomData<(&'g (), *mut ())>);
 
 impl<'g> ReadSide<'g> {
-    /// A section that we entered ourselves.
+    /// The section of `guard`.
     pub(crate) fn of(_guard: &'g kernel::sync::rcu::Guard) -> Self {
         Self(PhantomData)
     }
 
-    /// Takes C's word for it.
+    /// Relies on the caller.
     ///
     /// # Safety
     ///
     /// For the whole of `'g` the current context must stay in one RCU read-side critical
-    /// section, or hold the lock under which what it reads is changed.
+    /// section, or hold the lock under which the data that it reads is changed.
     pub(crate) unsafe fn assume() -> Self {
         Self(PhantomData)
     }
 }
 
-/// A `struct rcu_head` inside the object that it will free.
+/// A `struct rcu_head` inside an object that is freed through it.
 #[repr(transparent)]
 pub(crate) struct Head(Opaque<bindings::callback_head>);
 
-// SAFETY: A head belongs to no thread: `call_rcu()` may run its callback on any CPU.
+// SAFETY: A head is tied to no thread: RCU may run the callback on any CPU.
 unsafe impl Send for Head {}
-// SAFETY: It has no method that touches it through `&self`.
+// SAFETY: `Head` has no method that takes `&self`.
 unsafe impl Sync for Head {}
 
 impl Head {
@@ -55,11 +55,12 @@ impl Head {
     }
 }
 
-/// An object that carries an RCU head and can be freed by it.
+/// An object with an RCU head, through which it can be freed.
 ///
 /// # Safety
 ///
-/// `HEAD` is the offset of a [`Head`] in `Self` that only [`drop_after_grace_period()`] queues.
+/// `HEAD` must be the offset of a [`Head`] in `Self` that only [`drop_after_grace_period()`]
+/// queues.
 pub(crate) unsafe trait Deferred: Sized + Send + 'static {
     /// The offset in bytes.
     const HEAD: usize;
@@ -69,40 +70,42 @@ pub(crate) unsafe trait Deferred: Sized + Send + 'static {
 ///
 /// # Safety
 ///
-/// - `object` came from `KBox::into_raw()`, and no new reader can find it any more.
-/// - Readers that found it did so in RCU read-side critical sections, and nobody else frees it.
+/// - `object` must have come from `KBox::into_raw()`, and must be unreachable for new readers.
+/// - Earlier readers must use it in RCU read-side critical sections only, and nothing else may free
+///   it.
 pub(crate) unsafe fn drop_after_grace_period<T: Deferred>(object: *mut T) {
     /// # Safety
     ///
-    /// Called by RCU with the head that was queued below.
+    /// Must be called by RCU, with the head that `call_rcu()` got below.
     unsafe extern "C" fn free<T: Deferred>(head: *mut bindings::callback_head) {
         // SAFETY: `head` is `T::HEAD` bytes into the object.
         let object = unsafe { head.byte_sub(T::HEAD) }.cast::<T>();
-        // SAFETY: It came from `into_raw()`. A grace period has passed since it became
-        // unreachable, so this is the only pointer to it.
+        // SAFETY: `object` came from `KBox::into_raw()`, as the caller of
+        // `drop_after_grace_period()` promised. A grace period has passed since it became
+        // unreachable, so no reader uses it.
         drop(unsafe { KBox::from_raw(object) });
     }
 
-    // SAFETY: `HEAD` bytes into the object is its head by the trait's contract, alive until `free`.
-    // `free` fits the object's type. The caller promises that it is queued once. The module's
-    // `Barrier` keeps the text of `free` until all callbacks have run.
+    // SAFETY: By the contract of `Deferred` there is a head `HEAD` bytes into the object, which
+    // lives until `free` runs, and which the caller promises to queue once. The module's `Barrier`
+    // waits for `free` before the module's code is unloaded.
     unsafe { bindings::call_rcu(object.byte_add(T::HEAD).cast(), Some(free::<T>)) };
 }
 
-/// Waits for a grace period: whoever was in a read-side critical section has left it. Process
-/// context, sleeps.
+/// Waits for a grace period: until all read-side critical sections that are running now have ended.
+/// Process context, sleeps. (7.2's kernel crate has no `synchronize_rcu()`.)
 pub(crate) fn synchronize() {
-    // SAFETY: An FFI call with no requirement but a context that may sleep.
+    // SAFETY: The only condition of `synchronize_rcu()` is a context that may sleep.
     unsafe { bindings::synchronize_rcu() };
 }
 
-/// Waits, when dropped, until every RCU callback queued by this module has run. It must be the last
-/// thing that the module drops: the callbacks are the module's text.
+/// Waits, when dropped, until every RCU callback that this module queued has run. Must be the last
+/// field of the module to be dropped, as the callbacks are code of the module.
 pub(crate) struct Barrier;
 
 impl Drop for Barrier {
     fn drop(&mut self) {
-        // SAFETY: An FFI call; a module is dropped in process context.
+        // SAFETY: `rcu_barrier()` may sleep, and a module is dropped in process context.
         unsafe { bindings::rcu_barrier() };
     }
 }

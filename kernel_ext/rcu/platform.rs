@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `hash_list.rs` and `buckets.rs` need of the kernel. It is all that they see, so that
-//! `tests/loom` can put other atomics, locks and grace periods in this place.
+//! All that `buckets.rs`, `hash_list.rs` and `writer.rs` use of the kernel. `tests/loom` replaces
+//! this file by one with other atomics, locks and grace periods.
 
-use super::buckets::Node;
-use crate::{bindings, slab::Slab};
+use super::{super::slab::Slab, buckets::Node};
+use crate::bindings;
 use core::pin::Pin;
 use kernel::{
     prelude::*,
@@ -23,15 +23,15 @@ pub(super) use kernel::{
     sync::rcu::read_lock,
 };
 
-pub(super) use crate::{slab::SIZE as NODE_SIZE, work::cond_resched};
+pub(super) use super::super::{slab::SIZE as NODE_SIZE, work::cond_resched};
 
 /// A read-side critical section that was entered by [`read_lock()`].
 pub(super) type Section = rcu::Guard;
 
-/// An entry that is ours alone.
+/// An entry with one owner, which readers do not see.
 pub(crate) type NodeBox<T> = kernel::alloc::Box<Node<T>, Slab>;
 
-/// The array of chains.
+/// The heads of an array of buckets.
 pub(super) type Heads<T> = KVVec<AtomicPtr<Node<T>>>;
 
 /// Allocates one object. Process context.
@@ -39,9 +39,9 @@ pub(super) fn allocate<T>(object: T) -> Result<KBox<T>, AllocError> {
     KBox::new(object, GFP_KERNEL_ACCOUNT)
 }
 
-/// Allocates `number` empty chains. Process context.
+/// Allocates the heads of `number` empty buckets. Process context.
 pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
-    // SAFETY: An FFI call; the caller may sleep.
+    // SAFETY: `kvcalloc()` with `GFP_KERNEL` may sleep, and this is process context.
     let heads = unsafe { bindings::lblc_rs_alloc_heads(number) };
     if heads.is_null() {
         return Err(AllocError);
@@ -51,10 +51,10 @@ pub(super) fn heads<T>(number: usize) -> Result<Heads<T>, AllocError> {
     Ok(unsafe { KVVec::from_raw_parts(heads.cast(), number, number) })
 }
 
-/// The number of locks over an array of chains.
+/// The number of locks for an array of buckets.
 const LOCKS: usize = 16;
 
-/// One lock, on a cache line of its own.
+/// A lock on a cache line of its own.
 #[pin_data]
 #[repr(align(64))]
 struct Padded {
@@ -62,15 +62,15 @@ struct Padded {
     lock: Lock<(), SpinLockBh>,
 }
 
-/// The locks over an array of chains.
+/// The locks for an array of buckets: bucket `n` has lock `n % LOCKS`.
 pub(super) struct Locks(Pin<KBox<[Padded; LOCKS]>>);
 
 /// A lock that is held.
 pub(super) type Held<'a> = Guard<'a, (), SpinLockBh>;
 
 impl Locks {
-    /// Makes the locks of an array that uses link `link`. Those of link 0 may be held while one of
-    /// link 1 is taken. Process context.
+    /// Initialises the locks of an array that uses link `link`. A lock of an array with link 1 may
+    /// be taken while one of an array with link 0 is held. Process context.
     pub(super) fn new(link: usize) -> Result<Self, AllocError> {
         let class = [static_lock_class!(), static_lock_class!()][link & 1];
         let name = [c"lblc_rs_bucket0", c"lblc_rs_bucket1"][link & 1];
@@ -85,46 +85,48 @@ impl Locks {
         locks.map(Self).map_err(|_| AllocError)
     }
 
-    /// Takes the lock of chain `number`. Any context but hard interrupt; spins, and holds bottom
-    /// halves off.
+    /// Takes the lock of bucket `number`. Any context but hard interrupt; spins, and disables
+    /// bottom halves.
     #[inline]
     pub(super) fn lock(&self, number: usize) -> Held<'_> {
         self.0[number % LOCKS].lock.lock()
     }
 }
 
-/// A spinlock taken with bottom halves off (`spin_lock_bh()`), as a backend of the kernel crate's
+/// A spinlock that disables bottom halves (`spin_lock_bh()`), as a backend of the kernel crate's
 /// [`Lock`].
 pub(super) struct SpinLockBh;
 
-// SAFETY: `spin_lock_bh()` gives mutual exclusion between all contexts but hard interrupts;
-// `relock` is the default, which calls `lock`.
+// SAFETY: Between `lock()` and `unlock()` no other context owns the lock: `spin_lock_bh()` excludes
+// all but hard interrupts, in which it is not taken. `relock()` is the default, which calls
+// `lock()`.
 unsafe impl Backend for SpinLockBh {
     type State = bindings::spinlock_t;
     type GuardState = ();
 
     unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
-        // SAFETY: The caller promises memory for the lock and static `name` and `key`.
+        // SAFETY: The caller promises that `ptr` is valid for writes, and that `name` and `key` are
+        // static.
         unsafe { bindings::__spin_lock_init(ptr, name, key) }
     }
 
     unsafe fn lock(ptr: *mut Self::State) {
-        // SAFETY: The caller promises an initialised lock.
+        // SAFETY: The caller promises that `ptr` is an initialised lock.
         unsafe { bindings::lblc_rs_spin_lock_bh(ptr) }
     }
 
     unsafe fn unlock(ptr: *mut Self::State, (): &()) {
-        // SAFETY: The caller promises that it holds the lock.
+        // SAFETY: The caller promises that `ptr` is an initialised lock, and held by the caller.
         unsafe { bindings::lblc_rs_spin_unlock_bh(ptr) }
     }
 
     unsafe fn try_lock(ptr: *mut Self::State) -> Option<()> {
-        // SAFETY: The caller promises an initialised lock.
+        // SAFETY: The caller promises that `ptr` is an initialised lock.
         unsafe { bindings::lblc_rs_spin_trylock_bh(ptr) }.then_some(())
     }
 
     unsafe fn assert_is_held(ptr: *mut Self::State) {
-        // SAFETY: The caller promises an initialised lock.
+        // SAFETY: The caller promises that `ptr` is an initialised lock.
         unsafe { bindings::spin_assert_is_held(ptr) }
     }
 }
