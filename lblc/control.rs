@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     ipvs::{Address, Listed, Service},
+    jiffies::{self, HZ},
     netns::{expiration, Controlled, Known, Outcome, Summary},
     rcu::ReadSide,
-    timer::{self, HZ},
 };
 use core::ops::Range;
 use kernel::{prelude::*, sync::rcu, time::Jiffies};
@@ -34,7 +34,7 @@ fn known(entry: &Entry, rcu: ReadSide<'_>) -> Known {
     Known {
         key: entry.key(),
         server: server.endpoint(),
-        idle: milliseconds(entry.idle(timer::now())),
+        idle: milliseconds(entry.idle(jiffies::now())),
         removed: server.is_removed(),
     }
 }
@@ -47,7 +47,7 @@ impl Controlled for Lblc {
         let rcu = ReadSide::of(&section);
         Summary {
             entries: self.table.list().len(),
-            buckets: self.table.list().chains(rcu),
+            buckets: self.table.list().buckets(rcu),
             max_entries: self.table.max_entries(),
             expiration: milliseconds(expiration(service).max(0) as Jiffies),
             bytes: self.table.bytes(rcu),

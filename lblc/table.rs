@@ -187,7 +187,7 @@ impl Table {
     ) {
         let turn = |entry: &Entry| entry.turn(server, counters, call.rcu);
         // Another CPU may make it meanwhile, perhaps with the same answer.
-        let _ = self.insert_or(call, key, (server, timer::now()), counters, turn);
+        let _ = self.insert_or(call, key, (server, jiffies::now()), counters, turn);
     }
 
     /// Sets what is known of `key`: `server`, for which nobody has asked for `idle`. With
@@ -201,7 +201,7 @@ impl Table {
         keep_newer: bool,
         counters: &Counters,
     ) -> Result<Outcome> {
-        let (now, rcu) = (timer::now(), call.rcu);
+        let (now, rcu) = (jiffies::now(), call.rcu);
         let last_use = now.wrapping_sub(idle);
         let change = |entry: &Entry| {
             if keep_newer && entry.idle(now) <= idle {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     ipvs::{Address, Endpoint, Identity, Listed, Netns, Scheduler, Service},
-    work::breathe,
+    work::cond_resched,
 };
 use core::ops::Range;
 use kernel::prelude::*;
@@ -133,7 +133,7 @@ pub(crate) fn dump_services<T: Controlled>(
             Some(Err(EMSGSIZE)) if buffer.len() > 0 => return Ok(true),
             Some(Err(error)) => return Err(Error::into(error)),
         }
-        breathe();
+        cond_resched();
     }
 }
 

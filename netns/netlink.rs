@@ -332,11 +332,11 @@ impl Family {
     /// Lets the family be registered soon. If that fails, there is a line in the log: it must not
     /// fail a module to whose scheduler a service may be bound already. Process context.
     pub(crate) fn new() -> impl PinInit<Self> {
-        let lock_class = static_lock_class!();
+        let lock_classes = [static_lock_class!(), static_lock_class!()];
         pin_init!(&this in Self {
             // SAFETY: The drop disables the work item before its memory is freed; the module's
             // queue is destroyed after that.
-            work <- unsafe { Work::new(c"lblc_rs_netlink", lock_class, Self::register) },
+            work <- unsafe { Work::new(c"lblc_rs_netlink", lock_classes, Self::register) },
             registered: AtomicBool::new(false),
             _: {
                 // SAFETY: `this.work` was initialised above.
@@ -349,9 +349,10 @@ impl Family {
     ///
     /// Called by the queue with the `work` of a pinned `Family`.
     unsafe extern "C" fn register(work: *mut bindings::work_struct) {
-        // SAFETY: `Work` wraps `work_struct` transparently, and this one is in a `Family`, whose
-        // drop waits for this call.
+        // SAFETY: A `Work` begins with its `work_struct`, and this one is in a `Family`, whose drop
+        // waits for this call.
         let family = unsafe { &*container_of!(work.cast::<Work>(), Self, work) };
+        family.work.begin();
         // SAFETY: An FFI call; the module has one family, and the work item is queued once.
         match to_result(unsafe { bindings::lblc_rs_nl_register() }) {
             Ok(()) => family.registered.store(true, Ordering::Relaxed),

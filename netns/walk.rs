@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     ipvs::{Listed, Netns},
-    work::breathe,
+    work::cond_resched,
 };
 use kernel::prelude::*;
 
@@ -126,7 +126,7 @@ pub(crate) fn dump_entries<T: Controlled>(
             Slice::End => return Ok(false),
             Slice::Full if buffer.len() > 0 => return Ok(true),
             Slice::Full => return Err(EMSGSIZE.into()),
-            Slice::More => breathe(),
+            Slice::More => cond_resched(),
         }
     }
     if buffer.len() == 0 {
@@ -170,7 +170,7 @@ pub(super) fn delete_wanted<T: Controlled>(
             Ok(())
         });
         match slice? {
-            Slice::More => breathe(),
+            Slice::More => cond_resched(),
             _ => return Ok(deleted),
         }
     }
