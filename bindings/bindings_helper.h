@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What bindgen reads: the C side of the IPVS core. Types that kernel::bindings
- * already has are taken from there (see bindgen_parameters), so that they are the
- * kernel crate's own types.
+ * The input of bindgen: the C interface of the IPVS core. Types that kernel::bindings
+ * has are taken from there (see bindgen_parameters), so that they are the types of the
+ * kernel crate.
  */
 #include <linux/sysctl.h>
 #include <net/genetlink.h>

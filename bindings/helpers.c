@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The C of the module, with trace.c: static inlines and macros that bindgen cannot bind.
- * None of them is called on the hit path of schedule().
+ * With trace.c and parameter.c, the C code of the module: static inlines and macros that bindgen
+ * cannot bind. schedule() calls none of them when it hits.
  */
 
 #define pr_fmt(fmt) "IPVS: " fmt
@@ -18,7 +18,7 @@
 
 #include "helpers.h"
 
-/* Inside a kernel tree there is none: the module's version is the kernel's. */
+/* Not defined inside a kernel tree: there the module's version is the kernel's. */
 #ifdef LBLC_RS_VERSION
 MODULE_VERSION(LBLC_RS_VERSION);
 #endif
@@ -53,13 +53,13 @@ void lblc_rs_dest_put_and_free(struct ip_vs_dest *dest)
 	ip_vs_dest_put_and_free(dest);
 }
 
-/* What an open file of ours has. */
+/* The private data of an open file in /proc. */
 struct lblc_rs_seq {
 	struct seq_net_private net; /* must be first */
-	u64 end; /* of the record at the present position */
+	u64 end; /* end of the batch of records at the current position */
 };
 
-/* The type of ->private is C's. */
+/* Only C knows the type of ->private. */
 u64 *lblc_rs_seq_end(struct seq_file *m)
 {
 	return &((struct lblc_rs_seq *)m->private)->end;
@@ -85,13 +85,13 @@ struct net *lblc_rs_seq_net(struct seq_file *m)
 	return seq_file_net(m);
 }
 
-/* Inline; what struct net looks like depends on the configuration. */
+/* Inline; the layout of struct net depends on the configuration. */
 struct netns_ipvs *lblc_rs_net_ipvs(struct net *net)
 {
 	return net_ipvs(net);
 }
 
-/* So that bindgen need not know struct netns_ipvs. */
+/* struct netns_ipvs is opaque to bindgen. */
 struct net *lblc_rs_ipvs_net(struct netns_ipvs *ipvs)
 {
 	return ipvs->net;
@@ -103,13 +103,13 @@ void *lblc_rs_net_generic(const struct net *net, unsigned int id)
 	return net_generic(net, id);
 }
 
-/* What struct net looks like depends on the configuration. */
+/* The layout of struct net depends on the configuration. */
 bool lblc_rs_net_is_of_initial_user(const struct net *net)
 {
 	return net->user_ns == &init_user_ns;
 }
 
-/* C's module sets this where it has set lblc_expiration, and never clears it. */
+/* ip_vs_lblc sets lblc_ctl_header when it has set sysctl_lblc_expiration, and never clears it. */
 bool lblc_rs_c_has_set_expiration(struct net *net)
 {
 	return net_ipvs(net)->lblc_ctl_header;
@@ -121,14 +121,14 @@ int lblc_rs_notifier_from_errno(int error)
 	return notifier_from_errno(error);
 }
 
-/* module_kset is not exported, but every module's kobject is in it. Built in, we come before each module. */
+/* module_kset is not exported, but THIS_MODULE's kobject is in it. Without MODULE, no module is loaded yet. */
 bool lblc_rs_module_is_there(const char *name)
 {
 	struct kobject *found = NULL;
 
 	if (IS_BUILTIN(CONFIG_IP_VS_LBLC))
 		return true;
-	/* Without sysfs no module can be found: perhaps it was there once. */
+	/* Without sysfs no module can be found: answer whether ip_vs_lblc was ever loaded. */
 	if (!IS_ENABLED(CONFIG_SYSFS))
 		return lblc_rs_c_has_set_expiration(&init_net);
 #ifdef MODULE
@@ -144,13 +144,13 @@ void lblc_rs_cond_resched(void)
 	cond_resched();
 }
 
-/* A macro; those of Rust put the module's name before the message. */
+/* A macro; Rust's pr_notice!() would prefix the module's name. */
 void lblc_rs_notice(const char *message)
 {
 	pr_notice("%s\n", message);
 }
 
-/* As above; and the kernel crate knows no rate limit. */
+/* As above; and the kernel crate has no rate limit. */
 void lblc_rs_notice_ratelimited(const char *message)
 {
 	pr_notice_ratelimited("%s\n", message);
@@ -162,15 +162,15 @@ struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name)
 	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
 }
 
-/* A macro over several functions. Not merged with another cache: it can be seen, and must be empty at its end. */
+/* A macro over several functions. Not merged with other caches, so that it is visible and checked when destroyed. */
 struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
 {
 	return kmem_cache_create(name, size, size, SLAB_NO_MERGE, NULL);
 }
 
 /*
- * The kernel crate has no __GFP_NORETRY. No service can do without the first array of its table; a
- * larger one is not worth a warning, or the OOM killer.
+ * The kernel crate has no __GFP_NORETRY. A service needs the first array of its table; a larger one
+ * is not worth a warning or an OOM kill.
  */
 void *lblc_rs_alloc_heads(size_t number)
 {
@@ -179,7 +179,7 @@ void *lblc_rs_alloc_heads(size_t number)
 	return kvcalloc(number, sizeof(void *), GFP_KERNEL_ACCOUNT | more);
 }
 
-/* A macro. What bindgen and Rust see of __percpu is a plain pointer. */
+/* A macro. To bindgen and Rust a __percpu pointer is a plain pointer. */
 u64 *lblc_rs_alloc_counters(size_t number)
 {
 	return (u64 *)(__force uintptr_t)__alloc_percpu_gfp(number * sizeof(u64), sizeof(u64),
@@ -191,7 +191,7 @@ static u64 __percpu *percpu(u64 *counter)
 	return (u64 __percpu *)(__force uintptr_t)counter;
 }
 
-/* A macro; x86-64 counts without this. */
+/* A macro; x86-64 has inline assembly for this in percpu.rs. */
 void lblc_rs_count(u64 *counter)
 {
 	this_cpu_inc(*percpu(counter));

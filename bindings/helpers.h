@@ -47,7 +47,7 @@ void lblc_rs_trace_evict(const char *service, const char *destination, const cha
 void lblc_rs_trace_rebuild(const char *service, bool rekey, unsigned long before,
 			   unsigned long after, unsigned long entries);
 
-/* So that bindgen need not know the hundred types in struct netns_ipvs. */
+/* An offset, as struct netns_ipvs is opaque to bindgen: it would need a hundred more types. */
 static const unsigned long LBLC_RS_EXPIRATION =
 	offsetof(struct netns_ipvs, sysctl_lblc_expiration);
 

@@ -4,7 +4,7 @@
 //!
 //! Only what [`kernel::bindings`] lacks is generated (see `bindgen_parameters`); the rest is
 //! re-exported from there, so that a `list_head` here is the kernel crate's own `list_head`.
-//! Nothing in `lblc/` may name this module.
+//! `lblc/` must not name this module.
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h).
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The module's parameter. C's bool takes more than the module! macro's does, and no value at all. */
+/* The module's parameter, in C: its bool also takes values that module!'s does not, and may have none. */
 
 #include <linux/module.h>
 

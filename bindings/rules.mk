@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Builds a crate that stands on ipvs/. Who includes this has set
-#   lblc-rs-top    the folder in which ipvs/ and bindings/ are
+# Builds a crate on top of ipvs/. The including Kbuild must set
+#   lblc-rs-top    the folder that contains ipvs/ and bindings/
 #   lblc-rs-root   the root of the crate
-#   lblc-rs-crate  the object that it becomes; a module cannot contain an object of its own name
+#   lblc-rs-crate  the object file of the crate; a module cannot contain an object of its own name
 
-# Features of the IPVS core are told by their names in its header, never by a version.
+# Features of the IPVS core are detected by names in its header, never by a version.
 ip-vs-header := $(srctree)/include/net/ip_vs.h
 ip-vs-has = $(shell grep -qw $(1) $(ip-vs-header) && echo y)
 lblc-rs-cfg-$(call ip-vs-has,totalconns) += --cfg ip_vs_dest_totalconns
 
 rustflags-y += $(lblc-rs-cfg-y)
 
-# Arithmetic that overflows shall not stop a router. The tests on the host and in debug kernels run with
+# An arithmetic overflow must not stop a router. The tests on the host and in debug kernels run with
 # checks.
 ifneq ($(CONFIG_PROVE_LOCKING),y)
 rustflags-y += -Coverflow-checks=n
 endif
 
-# bindgen uses clang: take the list of gcc flags that it does not know from the kernel's own Makefile.
+# bindgen uses clang: take the list of gcc flags that clang does not know from the kernel's own Makefile.
 lblc-rs-skip := $(obj)/bindings/.skip_c_flags.mk
 $(shell mkdir -p $(dir $(lblc-rs-skip)); sed -n '/^bindgen_skip_c_flags *:=/,/[^\\]$$/p; /^BINDGEN_TARGET/p' \
 	$(srctree)/rust/Makefile > $(lblc-rs-skip))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The trace points, which only C's macros can make. In a kernel without them (CONFIG_TRACEPOINTS) the
- * functions below do nothing.
+ * The tracepoints, which only C macros can define. Without CONFIG_TRACEPOINTS the functions below do
+ * nothing.
  */
 
 #include "helpers.h"
@@ -9,7 +9,7 @@
 #define CREATE_TRACE_POINTS
 #include "trace.h"
 
-/* A static branch: whether somebody listens. */
+/* A static branch: whether the tracepoint is enabled. */
 bool lblc_rs_tracing_miss(void)
 {
 	return trace_lblc_rs_miss_enabled();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Trace points, for who wants to know why: with bpftrace, perf or /sys/kernel/tracing. Services, addresses and
- * servers are text, as in /proc/net/ip_vs_lblc_rs, so that what is seen can be typed into a filter. (In arrays:
- * Debian 13's bpftrace finds nothing in a __string of a 7.x kernel, whosever trace point it is.)
+ * Tracepoints for bpftrace, perf or /sys/kernel/tracing. Services, addresses and servers are text, as in
+ * /proc/net/ip_vs_lblc_rs, so that they can be typed into a filter. Fixed-size arrays are used instead of
+ * __string() because bpftrace in Debian 13 reads dynamic strings of any 7.x tracepoint as empty.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM ip_vs_lblc_rs
@@ -15,11 +15,11 @@
 
 #ifndef LBLC_RS_TEXT
 #define LBLC_RS_TEXT(name) __array(char, name, 64)
-/* All bytes: they are compared, and seen. */
+/* Padded: filters compare all bytes, and user space sees them. */
 #define LBLC_RS_ASSIGN(name) strscpy_pad(__entry->name, name, sizeof(__entry->name))
 #endif
 
-/* A destination was not given the server that it had, if it had one. */
+/* A connection did not go to the server that its destination had before, if it had one. */
 TRACE_EVENT(lblc_rs_miss,
 	TP_PROTO(const char *service, const char *destination, const char *before,
 		 const char *after, const char *reason),
@@ -42,7 +42,7 @@ TRACE_EVENT(lblc_rs_miss,
 		  __entry->before, __entry->after, __entry->reason)
 );
 
-/* An entry had to make room for another. */
+/* An entry was removed to make room for another. */
 TRACE_EVENT(lblc_rs_evict,
 	TP_PROTO(const char *service, const char *destination, const char *server,
 		 unsigned long idle, bool removed),
@@ -65,7 +65,7 @@ TRACE_EVENT(lblc_rs_evict,
 		  __entry->idle, __entry->removed ? " removed" : "")
 );
 
-/* The table was rebuilt: with another number of buckets, or another key of the hash. */
+/* The table was rebuilt, with another number of buckets or another hash key. */
 TRACE_EVENT(lblc_rs_rebuild,
 	TP_PROTO(const char *service, bool rekey, unsigned long before, unsigned long after,
 		 unsigned long entries),
@@ -91,7 +91,7 @@ TRACE_EVENT(lblc_rs_rebuild,
 
 #endif
 
-/* Kbuild adds this folder to the search path of trace.c, in a kernel tree and out of it. */
+/* Kbuild adds this folder to the include path of trace.c, inside a kernel tree and outside. */
 #undef TRACE_INCLUDE_PATH
 #define TRACE_INCLUDE_PATH .
 #undef TRACE_INCLUDE_FILE
