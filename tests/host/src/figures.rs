@@ -133,7 +133,7 @@ fn the_manual_says_what_an_entry_takes() {
         MANUAL,
         &format!(
             "An entry takes {entry} bytes, and {least} to {most} bytes of the array of buckets, \
-             which doubles as entries come:"
+             which doubles as the number of entries grows:"
         ),
     );
     says(
@@ -179,7 +179,7 @@ fn the_manual_says_what_a_table_takes() {
     let first = buckets(&[table_bits(0, 0)]);
     says(
         MANUAL,
-        &format!("An array of {first} bytes is there from the beginning"),
+        &format!("A new table has an array of {first} bytes"),
     );
     says(MANUAL, &format!("up to {} bytes", SMALL * ENTRY_BYTES.1));
 }
@@ -210,7 +210,7 @@ fn table_md_says_what_an_entry_takes() {
         }
     };
     let rows = [
-        ("as it grows", figures.growing),
+        ("after it has grown", figures.growing),
         ("while it doubles", (figures.doubling, figures.doubling)),
         ("after it has shrunk", figures.shrunk),
         (
