@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! IPVS: a server for each new connection by lot; one of twice the weight has twice the chance.
+//! IPVS: a random server for each new connection, with a probability proportional to its weight.
 
 // Most of `ipvs/` is for schedulers that need more.
 #![allow(dead_code, unused_imports)]
@@ -51,9 +51,9 @@ impl Scheduler for Random {
         for dest in call.service.dests(call.rcu).filter(willing) {
             let weight = dest.weight() as u64;
             total = total.wrapping_add(weight);
-            // Of the lots that there are so far, so many are this server's.
-            let lot = random::number().checked_rem(total);
-            if lot.is_some_and(|lot| lot < weight) {
+            // Replace the choice with the probability `weight / total`.
+            let draw = random::number().checked_rem(total);
+            if draw.is_some_and(|draw| draw < weight) {
                 chosen = Some(dest);
             }
         }
