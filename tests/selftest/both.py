@@ -6,7 +6,7 @@ import functools
 import itertools
 import socket
 
-from harness import load_both, wait_until
+from harness import case, load_both, wait_until
 from ipvs_netlink import Netlink, address
 from ipvs_sockopt import Sockopt
 from lab import VIP, VIP6, Lab
@@ -26,9 +26,11 @@ fresh_port = itertools.count(1000).__next__
 
 
 def on_both(steps):
-    """A case: the steps on both schedulers. What they yield must be the same but for the name."""
+    """Decorator: makes a case that runs the steps on both schedulers. What they yield must be the same but for the
+    scheduler's name."""
+    @case
     @functools.wraps(steps)
-    def case():
+    def both():
         answers = []
         load_both()
         netlink.used.clear()
@@ -40,8 +42,8 @@ def on_both(steps):
         c, ours = answers
         for number, (one, other) in enumerate(zip(c, ours)):
             assert one == other, f"answer {number}: {one}, and with lblc_rs {other}"
-        assert len(c) == len(ours) > 0, (len(c), len(ours))
-    return case
+        assert len(c) == len(ours) > 0, f"{len(c)} answers, and {len(ours)} with lblc_rs"
+    return both
 
 
 def refused(work, *arguments, **more):

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from counted import DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, numbers
-from harness import eq, loaded, main, run, unload_all, wait_until
+from harness import case, eq, loaded, main, run, unload_all, wait_until
 from lab import Lab, Traffic, key, sysctl
 from verdict import HERE, MACHINE, namespace, sysctls
 
@@ -110,6 +110,7 @@ def c_is_refused():
 
 # Alone ------------------------------------------------------------------------------------------
 
+@case
 def ours_alone():
     base = begin()
     run(f"modprobe {OURS}")
@@ -124,6 +125,7 @@ def ours_alone():
     eq(tree(), base, "with ours unloaded again")
 
 
+@case
 def c_alone_has_no_file_in_a_users_namespace():
     base = begin()
     run(f"modprobe {C}")
@@ -147,6 +149,7 @@ def c_first():
     return base, both
 
 
+@case
 def c_first_then_ours_ours_goes_first():
     base, both = c_first()
     put(user=333)
@@ -157,6 +160,7 @@ def c_first_then_ours_ours_goes_first():
     eq(tree(), base, "with neither")
 
 
+@case
 def c_first_then_ours_c_goes_first():
     base, both = c_first()
     run(f"rmmod {C}")
@@ -170,6 +174,7 @@ def c_first_then_ours_c_goes_first():
     eq(tree(), plus(base, {MACHINES: DAY, ROOTS: DAY}, limits=()), "with C's alone")
 
 
+@case
 def both_schedule_and_ours_goes_by_cs_value():
     c_first()
     serve("lblc", "lblc_rs")
@@ -187,6 +192,7 @@ def both_schedule_and_ours_goes_by_cs_value():
     eq(numbers(STATS)["hits"], 2, "hits with our file at a day")
 
 
+@case
 def c_comes_and_goes_under_traffic_of_ours():
     base, both = c_first()
     lab.service()
@@ -204,6 +210,7 @@ def c_comes_and_goes_under_traffic_of_ours():
 
 # Ours first -------------------------------------------------------------------------------------
 
+@case
 def ours_first_then_c_is_refused():
     base = begin()
     run(f"modprobe {OURS}")
@@ -219,6 +226,7 @@ def ours_first_then_c_is_refused():
     serve("lblc")
 
 
+@case
 def both_at_once_are_both_there_or_c_is_refused():
     base, orders = begin(), {"both": 0, "ours alone": 0}
     for turn in range(10):
@@ -233,6 +241,7 @@ def both_at_once_are_both_there_or_c_is_refused():
     print(f"# {orders}")
 
 
+@case
 def namespaces_made_in_each_state_have_the_files_of_the_state():
     begin()
     made = []
@@ -268,6 +277,7 @@ def namespaces_made_in_each_state_have_the_files_of_the_state():
 
 # In drop-in mode --------------------------------------------------------------------------------
 
+@case
 def drop_in_first_then_c_is_refused():
     base = begin()
     run(f"modprobe {OURS} dropin=1")
@@ -280,6 +290,7 @@ def drop_in_first_then_c_is_refused():
     eq(tree(), base, "with neither")
 
 
+@case
 def drop_in_has_both_names_at_once():
     begin()
     run(f"modprobe {OURS} dropin=1")
@@ -292,6 +303,7 @@ def drop_in_has_both_names_at_once():
     lab.clear()
 
 
+@case
 def drop_in_after_c_is_refused_and_changes_nothing():
     base = begin()
     run(f"modprobe {C}")
@@ -310,6 +322,7 @@ def drop_in_after_c_is_refused_and_changes_nothing():
     eq(tree(), base, "with neither")
 
 
+@case
 def dropin_takes_what_the_kernels_bool_takes():
     begin()
     for on in ("dropin", "dropin=1", "dropin=Y", "dropin=y", "dropin=true", "dropin=on"):
@@ -327,9 +340,4 @@ def dropin_takes_what_the_kernels_bool_takes():
         eq((loaded() & {C, OURS}, tree()), (set(), before), f"after {bad}")
 
 
-main([ours_alone, c_alone_has_no_file_in_a_users_namespace, c_first_then_ours_ours_goes_first,
-      c_first_then_ours_c_goes_first, both_schedule_and_ours_goes_by_cs_value,
-      c_comes_and_goes_under_traffic_of_ours, ours_first_then_c_is_refused,
-      both_at_once_are_both_there_or_c_is_refused, namespaces_made_in_each_state_have_the_files_of_the_state,
-      drop_in_first_then_c_is_refused, drop_in_has_both_names_at_once,
-      drop_in_after_c_is_refused_and_changes_nothing, dropin_takes_what_the_kernels_bool_takes], lab)
+main(lab)

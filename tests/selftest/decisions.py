@@ -6,7 +6,7 @@ The rule: keep the known server if it is available, accepts, and is not overload
 another is half idle; else the least loaded one, of equals the one added last.
 """
 
-from harness import load_both, main, run, wait_until
+from harness import case, load_both, main, run, wait_until
 from icmp import icmp_error
 from lab import Lab, key, sysctl
 
@@ -22,6 +22,7 @@ def known_server(weights, **more):
         lab.ipvs(lab.server("-a", name, weight))
 
 
+@case
 def overloaded_needs_more_connections_than_weight():
     known_server({"s1": 3, "s2": 100})
     for expected in ("s1",) * 4:  # at 0, 1, 2 and 3 active it is not above 3
@@ -29,6 +30,7 @@ def overloaded_needs_more_connections_than_weight():
     assert lab.ask(D) == "s2", "4 > 3 and s2 is half idle"
 
 
+@case
 def overloaded_needs_a_half_idle_server():
     known_server({"s1": 1, "s2": 4})
     lab.hold(D, 2)                          # s1: 2 > 1
@@ -46,12 +48,14 @@ def overloaded_needs_a_half_idle_server():
     assert lab.ask(D) == "s1"
 
 
+@case
 def a_server_is_its_own_reason_to_leave_only_if_half_idle():
     known_server({"s1": 1})
     lab.hold(D, 3)
     assert lab.ask(D) == "s1", "nobody else"
 
 
+@case
 def an_overloaded_key_moves_and_stays_there():
     known_server({"s1": 1, "s2": 100})
     held = lab.hold(D, 2)
@@ -60,6 +64,7 @@ def an_overloaded_key_moves_and_stays_there():
     assert lab.ask(D) == "s2", "the entry was replaced"
 
 
+@case
 def weight_0_quiesces():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-e", "s1", 0))
@@ -68,6 +73,7 @@ def weight_0_quiesces():
     assert lab.ask(D) == "s2", "the entry was replaced"
 
 
+@case
 def all_weights_0_is_nobody_and_the_entry_stays():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-e", "s1", 0), lab.server("-e", "s2", 0))
@@ -76,22 +82,26 @@ def all_weights_0_is_nobody_and_the_entry_stays():
     assert lab.ask(D) == "s1"
 
 
+@case
 def ties_go_to_the_server_added_last():
     lab.service(weights={"s1": 10, "s2": 10, "s3": 10})
     assert lab.ask(D) == "s3"
 
 
+@case
 def ties_after_a_return_go_to_the_returned_server():
     lab.service(weights={"s1": 10, "s2": 10, "s3": 10})
     lab.ipvs(lab.server("-d", "s1"), lab.server("-a", "s1", 10))
     assert lab.ask(D) == "s1"
 
 
+@case
 def a_weight_0_server_is_no_candidate():
     lab.service(weights={"s1": 10, "s2": 10, "s3": 0})
     assert lab.ask(D) == "s2"
 
 
+@case
 def least_load_counts_inactive_connections_little():
     lab.service(weights={"s1": 100, "s2": 100})
     for n in range(2, 8):
@@ -105,6 +115,7 @@ def least_load_counts_inactive_connections_little():
         assert lab.ask(key(n)) == "s1"
 
 
+@case
 def server_removed_and_returned_before_its_key_was_asked_for():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-d", "s1"), lab.server("-a", "s1", 10))
@@ -112,6 +123,7 @@ def server_removed_and_returned_before_its_key_was_asked_for():
     assert lab.ask(D) == "s1"
 
 
+@case
 def server_returned_after_its_key_was_asked_for():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-d", "s1"))
@@ -120,6 +132,7 @@ def server_returned_after_its_key_was_asked_for():
     assert lab.ask(D) == "s2"
 
 
+@case
 def connections_to_a_removed_server_leave_its_weight_alone():
     known_server({"s1": 2, "s2": 2})
     lab.ipvs(lab.server("-d", "s1"), lab.server("-d", "s2"))
@@ -138,6 +151,7 @@ def threshold(scheduler):
     return lab.ask(D)
 
 
+@case
 def c_ignores_the_upper_threshold_on_a_hit_and_we_do_not():
     load_both()
     assert threshold("lblc") == "s1"
@@ -159,6 +173,7 @@ def relief(scheduler):
     return lab.ask(D)
 
 
+@case
 def c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not():
     load_both()
     assert relief("lblc") == "s3"
@@ -174,6 +189,7 @@ def udp_spill(scheduler, options):
     return servers + [lab.send([D])[0] for _ in range(5)]
 
 
+@case
 def udp_spills_with_flag_1_only():
     load_both()
     assert udp_spill("lblc", "") == ["s1"] * 6
@@ -182,6 +198,7 @@ def udp_spills_with_flag_1_only():
     assert udp_spill("lblc_rs", "-b flag-1") == ["s1"] * 4 + ["s2"] * 2
 
 
+@case
 def flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service():
     load_both()
     for scheduler, server in (("lblc", "s1"), ("lblc_rs", "s2")):
@@ -209,6 +226,7 @@ def embedded_header(scheduler):
     return lab.name_of(shown[0][5])
 
 
+@case
 def c_takes_the_clients_address_from_an_icmp_error_and_we_do_not():
     load_both()
     run("nft add rule inet lab marks ip daddr 198.18.0.0/15 icmp type destination-unreachable "
@@ -221,6 +239,7 @@ def c_takes_the_clients_address_from_an_icmp_error_and_we_do_not():
         sysctl("net/ipv4/vs/schedule_icmp", 0)
 
 
+@case
 def large_weights_and_many_connections_compare_in_64_bits():
     lab.service(weights={"s1": 2147483647, "s2": 2147483647})
     first = lab.hold(D)[0].server
@@ -229,18 +248,4 @@ def large_weights_and_many_connections_compare_in_64_bits():
     assert lab.ask(D) == first and lab.ask(key(2)) == other
 
 
-main([overloaded_needs_more_connections_than_weight, overloaded_needs_a_half_idle_server,
-      a_server_is_its_own_reason_to_leave_only_if_half_idle,
-      an_overloaded_key_moves_and_stays_there, weight_0_quiesces,
-      all_weights_0_is_nobody_and_the_entry_stays, ties_go_to_the_server_added_last,
-      ties_after_a_return_go_to_the_returned_server, a_weight_0_server_is_no_candidate,
-      least_load_counts_inactive_connections_little,
-      server_removed_and_returned_before_its_key_was_asked_for,
-      server_returned_after_its_key_was_asked_for,
-      connections_to_a_removed_server_leave_its_weight_alone,
-      c_ignores_the_upper_threshold_on_a_hit_and_we_do_not,
-      c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not,
-      c_takes_the_clients_address_from_an_icmp_error_and_we_do_not,
-      udp_spills_with_flag_1_only,
-      flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service,
-      large_weights_and_many_connections_compare_in_64_bits], lab)
+main(lab)

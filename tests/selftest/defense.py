@@ -159,4 +159,4 @@ def rates_are_estimated(scheduler):
     sysctl(VS + "est_nice", 0)
 
 
-main([drop_entry, drop_packet, secure_tcp, rates_are_estimated], lab)
+main(lab)

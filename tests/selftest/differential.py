@@ -6,7 +6,7 @@ those that docs/differences.md lists. See traces.py. SEED=n replays a trace, DEC
 import os
 import time
 
-from harness import main, run
+from harness import case, main, run
 from lab import Lab, inside
 from traces import Difference, Trace
 
@@ -41,6 +41,7 @@ def the_client_schedules_too():
             }""")
 
 
+@case
 def every_choice_is_that_of_c():
     traces = [Trace(lab, SEED, ("lblc", "lblc_rs")),
               Trace(lab, SEED + 1, ("lblc", "lblc_rs"), where="client")]
@@ -56,6 +57,7 @@ def every_choice_is_that_of_c():
         assert trace.moves > trace.decisions / 100, "the trace exercised more than staying"
 
 
+@case
 def with_thresholds_only_what_is_meant_to_differ_does():
     trace = Trace(lab, SEED, ("lblc", "lblc_rs"), thresholds=True)
     replay(max(DECISIONS // 5, 800), trace)
@@ -64,6 +66,7 @@ def with_thresholds_only_what_is_meant_to_differ_does():
     assert trace.explained["threshold"] > 0 and trace.must > 0
 
 
+@case
 def another_scheduler_is_told_apart():
     try:
         replay(200, Trace(lab, SEED, ("lblc", "wlc")))
@@ -73,6 +76,7 @@ def another_scheduler_is_told_apart():
         raise AssertionError("lblc and wlc made the same choices: this comparison sees nothing")
 
 
+@case
 def c_twice_does_not_honour_thresholds():
     try:
         replay(2000, Trace(lab, SEED, ("lblc", "lblc"), thresholds=True))
@@ -83,5 +87,4 @@ def c_twice_does_not_honour_thresholds():
 
 
 the_client_schedules_too()
-main([another_scheduler_is_told_apart, c_twice_does_not_honour_thresholds, every_choice_is_that_of_c,
-      with_thresholds_only_what_is_meant_to_differ_does], lab)
+main(lab)

@@ -7,7 +7,7 @@ not meant to differ is the same, and what is (docs/differences.md) differs exact
 import os
 import time
 
-from harness import main, run
+from harness import case, main, run
 from lab import inside
 from pair import COMMANDS, STATS, Difference, Pair
 
@@ -34,11 +34,13 @@ def objection(stimuli=(), **more):
     raise AssertionError(f"no objection: this comparison sees nothing of {stimuli or 'anything'}")
 
 
+@case
 def another_scheduler_is_told_apart():
     for line in objection(schedulers=("lblc", "wlc")).splitlines()[1:4]:
         print("#", line)
 
 
+@case
 def c_in_our_place_lacks_each_improvement():
     for row in ("icmp", "threshold", "flag_1", "wide", "flag_2"):
         services = Services()
@@ -57,14 +59,17 @@ def same(calls, ipv6):
     assert got["none"] > 0 or calls < 500_000, "somebody could always take it"
 
 
+@case
 def every_answer_is_that_of_c():
     same(CALLS // 2, False)
 
 
+@case
 def every_ipv6_answer_is_that_of_c():
     same(CALLS - CALLS // 2, True)
 
 
+@case
 def what_is_meant_to_differ_differs_as_said():
     rows = ("icmp", "threshold", "flag_1", "wide", "flag_2")
     for stimuli in [[row] for row in rows] + [rows]:
@@ -74,6 +79,7 @@ def what_is_meant_to_differ_differs_as_said():
         Services.clear()
 
 
+@case
 def an_entry_is_turned_when_too_many_wait_to_be_freed():
     run(f"modprobe ip_vs && modprobe ip_vs_lblc_rs && sysctl -qw {LIMIT}=64")
     try:
@@ -110,6 +116,7 @@ def answers(where, order, flag="-b flag-2", seed=0, ipv6=False):
     return int(word[word.index("unequal") + 1])
 
 
+@case
 def two_directors_agree_on_a_million_keys():
     run("modprobe ip_vs_lblc_rs && modprobe lblc_direct")
     one, two = [1, 2, 3, 4, 5, 6, 7, 8], [5, 8, 2, 7, 1, 4, 6, 3]
@@ -131,7 +138,4 @@ def two_directors_agree_on_a_million_keys():
             run(f"ip netns del {where}", check=False)
 
 
-main([another_scheduler_is_told_apart, c_in_our_place_lacks_each_improvement,
-      every_answer_is_that_of_c, every_ipv6_answer_is_that_of_c,
-      what_is_meant_to_differ_differs_as_said, two_directors_agree_on_a_million_keys,
-      an_entry_is_turned_when_too_many_wait_to_be_freed], Services())
+main(Services())

@@ -9,7 +9,7 @@ The second director is the client, which schedules what it sends itself to port 
 import functools
 import subprocess
 
-from harness import main, run, wait_until
+from harness import case, main, run, wait_until
 from icmp import icmp_error
 from lab import VIP, Lab, inside, key, sysctl
 
@@ -64,6 +64,7 @@ def equal(got, want):
     assert got == want, f"{got}, not {want}"
 
 
+@case
 def unknown_destinations_go_to_the_first_in_their_order():
     for weights in (EQUAL, {"s1": 100, "s2": 200, "s3": 300, "s4": 1000}):
         for ipv6 in (False, True):
@@ -76,6 +77,7 @@ def unknown_destinations_go_to_the_first_in_their_order():
             same(keys, lab.send(keys[::-1])[::-1], want)
 
 
+@case
 def connections_of_every_kind_go_there():
     service()
     keys = [key(n) for n in range(20)]
@@ -93,6 +95,7 @@ def connections_of_every_kind_go_there():
     equal(set(lab.send(keys)), {firsts(keys, EQUAL)[0]})
 
 
+@case
 def without_the_flag_the_least_loaded_is_taken():
     lab.service(weights=EQUAL)
     keys = [key(n) for n in range(8)]
@@ -100,6 +103,7 @@ def without_the_flag_the_least_loaded_is_taken():
     equal(lab.send(keys), ["s4", "s3", "s2", "s1"] * 2)
 
 
+@case
 def it_is_set_and_cleared_on_a_live_service():
     lab.service(weights=EQUAL)
     old, new, newest = [key(n) for n in range(40)], [key(n) for n in range(100, 140)], [key(n) for n in range(200, 400)]
@@ -115,6 +119,7 @@ def it_is_set_and_cleared_on_a_live_service():
     assert sum(load) == 400 and max(load) - min(load) <= 1, load
 
 
+@case
 def the_seed_makes_another_order_for_new_destinations():
     service()
     old, new = [key(n) for n in range(40)], [key(n) for n in range(100, 200)]
@@ -135,6 +140,7 @@ def the_seed_makes_another_order_for_new_destinations():
         sysctl(SEED, 0)
 
 
+@case
 def the_seed_has_64_bits_and_is_roots_alone():
     path = "/proc/sys/" + SEED
     equal((sysctl(SEED), run(f"stat -c %a {path}")), ("0", "600"))
@@ -154,6 +160,7 @@ def the_seed_has_64_bits_and_is_roots_alone():
         sysctl(SEED, 0)
 
 
+@case
 def at_its_weight_a_server_is_first_and_above_it_is_not():
     weights = {"s1": 3, "s2": 4, "s3": 4}
     service(weights)
@@ -166,6 +173,7 @@ def at_its_weight_a_server_is_first_and_above_it_is_not():
     equal(lab.ask(keys[4]), "s2")       # it is known by now
 
 
+@case
 def flag_1_says_what_is_held_against_the_weight():
     weights = {"s1": 3, "s2": 9}
     keys = keys_of(["s1", "s2"], weights, 8)
@@ -175,6 +183,7 @@ def flag_1_says_what_is_held_against_the_weight():
         equal((flags, [lab.send([address])[0] for address in keys]), (flags, want))
 
 
+@case
 def with_all_above_their_weight_the_least_loaded_is_taken():
     weights = {"s1": 1, "s2": 1}
     service(weights)
@@ -189,6 +198,7 @@ def with_all_above_their_weight_the_least_loaded_is_taken():
     equal(lab.ask(keys_of([other], weights, 1, 5000)[0]), least)
 
 
+@case
 def a_destination_that_spills_goes_to_the_next_in_its_order():
     weights = {"s1": 2, "s2": 9, "s3": 9}
     service(weights)
@@ -200,6 +210,7 @@ def a_destination_that_spills_goes_to_the_next_in_its_order():
     equal(lab.ask(address), "s2")       # it is known there
 
 
+@case
 def at_its_upper_threshold_a_server_is_not_taken():
     service()
     address, other = keys_of(["s1", "s2"], EQUAL, 2)
@@ -209,6 +220,7 @@ def at_its_upper_threshold_a_server_is_not_taken():
     equal((lab.ask(other), lab.ask(address)), ("s2", "s2"))     # neither chosen nor kept
 
 
+@case
 def a_quiesced_server_is_passed_over_and_first_again_later():
     service()
     known, unknown, later = keys_of(["s1", "s3"], EQUAL, 3)
@@ -222,6 +234,7 @@ def a_quiesced_server_is_passed_over_and_first_again_later():
     equal((lab.ask(known), lab.ask(later)), ("s3", "s1"))
 
 
+@case
 def a_removed_server_loses_only_its_destinations_and_gets_new_ones_later():
     service()
     keys, new = [key(n) for n in range(100)], [key(n) for n in range(100, 200)]
@@ -237,6 +250,7 @@ def a_removed_server_loses_only_its_destinations_and_gets_new_ones_later():
     same(new, lab.send(new), firsts(new, EQUAL))
 
 
+@case
 def an_icmp_error_goes_by_the_services_address():
     run("nft add rule inet lab marks ip daddr 198.18.0.0/15 icmp type destination-unreachable "
         "meta mark set 1")
@@ -288,6 +302,7 @@ def both_directors(keys, names, flag="-b flag-2", ipv6=False):
     return said
 
 
+@case
 def two_directors_agree_on_every_unknown_destination():
     second_director()
     try:
@@ -308,12 +323,4 @@ def two_directors_agree_on_every_unknown_destination():
             run("ipvsadm -C; nft delete table inet second")
 
 
-main([unknown_destinations_go_to_the_first_in_their_order, connections_of_every_kind_go_there,
-      without_the_flag_the_least_loaded_is_taken, it_is_set_and_cleared_on_a_live_service,
-      the_seed_makes_another_order_for_new_destinations, the_seed_has_64_bits_and_is_roots_alone,
-      at_its_weight_a_server_is_first_and_above_it_is_not, flag_1_says_what_is_held_against_the_weight,
-      with_all_above_their_weight_the_least_loaded_is_taken,
-      a_destination_that_spills_goes_to_the_next_in_its_order,
-      at_its_upper_threshold_a_server_is_not_taken, a_quiesced_server_is_passed_over_and_first_again_later,
-      a_removed_server_loses_only_its_destinations_and_gets_new_ones_later,
-      an_icmp_error_goes_by_the_services_address, two_directors_agree_on_every_unknown_destination], lab)
+main(lab)

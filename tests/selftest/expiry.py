@@ -5,7 +5,7 @@
 import os
 import time
 
-from harness import Skip, load_both, main, run
+from harness import Skip, case, load_both, main, run
 from lab import Lab, key, sysctl
 from pair import Pair
 from traces import Trace
@@ -53,6 +53,7 @@ def home_is_s1(keys, expiration, scheduler="lblc_rs"):
     return clock
 
 
+@case
 def entries_expire_at_the_sysctls_time_and_not_before():
     need_virtual_time()
     clock = home_is_s1(D, 3600)
@@ -66,6 +67,7 @@ def entries_expire_at_the_sysctls_time_and_not_before():
     sysctl(EXPIRATION, 86400)
 
 
+@case
 def c_uses_an_expired_entry_until_it_is_collected_and_we_do_not():
     need_virtual_time()
     load_both()
@@ -80,6 +82,7 @@ def c_uses_an_expired_entry_until_it_is_collected_and_we_do_not():
     sysctl(EXPIRATION, 86400)
 
 
+@case
 def expiration_0_remembers_nothing():
     need_virtual_time()
     clock = home_is_s1(D, 86400)
@@ -89,6 +92,7 @@ def expiration_0_remembers_nothing():
     sysctl(EXPIRATION, 86400)
 
 
+@case
 def expired_entries_are_collected_every_half_hour():
     need_virtual_time()
     clock = home_is_s1(D, 600)
@@ -125,6 +129,7 @@ def table():
     return dict(zip(word[2::2], map(int, word[3::2])))
 
 
+@case
 def the_table_shrinks_when_its_entries_have_expired():
     need_virtual_time()
     clock = home_is_s1([key(n) for n in range(3000)], 600)
@@ -134,6 +139,7 @@ def the_table_shrinks_when_its_entries_have_expired():
     sysctl(EXPIRATION, 86400)
 
 
+@case
 def a_server_that_returns_when_the_core_has_freed_it_has_its_keys_again():
     need_virtual_time()
     clock = home_is_s1(D, 86400)
@@ -144,6 +150,7 @@ def a_server_that_returns_when_the_core_has_freed_it_has_its_keys_again():
     assert lab.send(D) == ["s2"] * 2 + ["s1"] * 6
 
 
+@case
 def a_removed_server_without_entries_is_forgotten():
     need_virtual_time()
     clock = home_is_s1(D, 600)
@@ -156,6 +163,7 @@ def a_removed_server_without_entries_is_forgotten():
     sysctl(EXPIRATION, 86400)
 
 
+@case
 def calls_with_pauses_differ_from_c_as_said():
     need_virtual_time()
     print(f"# SEED={SEED}")
@@ -177,6 +185,7 @@ def calls_with_pauses_differ_from_c_as_said():
     run("rmmod lblc_direct")
 
 
+@case
 def connections_with_pauses_differ_from_c_as_said():
     need_virtual_time()
     print(f"# SEED={SEED}")
@@ -190,6 +199,7 @@ def connections_with_pauses_differ_from_c_as_said():
     sysctl(EXPIRATION, 86400)
 
 
+@case
 def partial_collection_takes_what_is_over_and_a_third():
     need_virtual_time()
     load_both()
@@ -199,12 +209,4 @@ def partial_collection_takes_what_is_over_and_a_third():
         assert 800 <= gone <= 850, (scheduler, gone)
 
 
-main([entries_expire_at_the_sysctls_time_and_not_before,
-      c_uses_an_expired_entry_until_it_is_collected_and_we_do_not, expiration_0_remembers_nothing,
-      expired_entries_are_collected_every_half_hour,
-      partial_collection_takes_what_is_over_and_a_third,
-      the_table_shrinks_when_its_entries_have_expired,
-      a_server_that_returns_when_the_core_has_freed_it_has_its_keys_again,
-      a_removed_server_without_entries_is_forgotten,
-      calls_with_pauses_differ_from_c_as_said,
-      connections_with_pauses_differ_from_c_as_said], lab)
+main(lab)

@@ -24,7 +24,7 @@ import socket
 from counted import (DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, calls, conns,
                      numbers)
 from crowd import DISCARD, SO_MARK, Crowd
-from harness import ksft, load_both, main, run, unload_all, wait_until, with_progress
+from harness import case, ksft, load_both, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
 from sockopt import Ipvs
 from verdict import read, write
@@ -132,11 +132,13 @@ def service(scheduler="lblc_rs"):
         ipvs.add_server(1, lab.address(name), 0, 1000)
 
 
+@case
 def adding_a_service():
     run("modprobe ip_vs_lblc_rs")
     assert fail_each(lambda: ipvs.add(1, "lblc_rs"), lambda: ipvs.delete(1), check=lambda: None) >= 5
 
 
+@case
 def deleting_a_service():
     service()
     never_fails(lambda: ipvs.delete(1), service)
@@ -157,6 +159,7 @@ def add_most():
         ipvs.add_server(1, lab.address(name), 0, 1000)
 
 
+@case
 def adding_servers():
     """It is the core that fails; what we cannot have costs speed, or an entry."""
     service()
@@ -182,12 +185,14 @@ def adding_servers():
     assert failed
 
 
+@case
 def editing_a_server():
     service()
     never_fails(lambda: ipvs.edit_server(1, lab.address("s1"), 0, 7),
                 lambda: ipvs.edit_server(1, lab.address("s1"), 0, 1000), may_have_none=True)
 
 
+@case
 def deleting_servers():
     """To delete one takes no memory, but the module replaces an array that is mostly empty."""
     service()
@@ -205,6 +210,7 @@ def deleting_servers():
     never_fails(delete_most, add_most, check=nobody_gets_what_is_gone)
 
 
+@case
 def changing_the_scheduler():
     load_both()
     run("modprobe ip_vs_rr")
@@ -218,6 +224,7 @@ def changing_the_scheduler():
         ipvs.delete(1)
 
 
+@case
 def writing_the_sysctls():
     service()
     for name, old, new in ((LIMIT, DEFAULT_LIMIT, 777), (EXPIRATION, DAY, 888)):
@@ -226,6 +233,7 @@ def writing_the_sysctls():
         os.close(fd)
 
 
+@case
 def reading_the_files():
     service()
     lab.send([key(n) for n in range(300)])
@@ -253,6 +261,7 @@ def reading_the_files():
 WORDS = (errno.ENOMEM, errno.EEXIST, errno.ENODEV, errno.EINVAL, errno.ENFILE, errno.EAFNOSUPPORT, errno.ENOBUFS)
 
 
+@case
 def making_a_namespace():
     service()
     complete = missing = 0
@@ -301,6 +310,7 @@ def system_call(number, *arguments):
         raise OSError(ctypes.get_errno(), "system call")
 
 
+@case
 def loading_and_unloading_the_module():
     unload_all()
     path = run("modinfo -n ip_vs_lblc_rs")
@@ -321,6 +331,7 @@ def loading_and_unloading_the_module():
     os.close(fd)
 
 
+@case
 def a_connection_whose_entry_cannot_be_had():
     """Sent by this task, so that its allocations are counted: the packet is served, the next one learns."""
     service()
@@ -346,6 +357,7 @@ def a_connection_whose_entry_cannot_be_had():
     serves()
 
 
+@case
 def no_entry_can_be_had_on_any_path():
     service()
     write("/sys/kernel/slab/ip_vs_lblc_rs_entry/failslab", "1")
@@ -366,6 +378,7 @@ def no_entry_can_be_had_on_any_path():
     ksft.print_msg(f"{stats['failures']} entries could not be had, {crowd}")
 
 
+@case
 def the_table_cannot_grow():
     service()
 
@@ -388,6 +401,7 @@ def the_table_cannot_grow():
     assert None not in homes and lab.send(keys) == homes
 
 
+@case
 def the_log_has_nothing_worse():
     bad = [line for line in run("dmesg").splitlines()
            if re.search(r"\bWARNING:|\bBUG\b|KASAN|ODEBUG|refcount_t|suspicious RCU|possible .* lock", line)]
@@ -398,7 +412,4 @@ os.path.ismount("/sys/kernel/debug") or run("mount -t debugfs debugfs /sys/kerne
 for name in INJECTORS:
     inject(name, ignore_gfp_wait="N", verbose=0)
 run("dmesg -n 4")
-main([adding_a_service, deleting_a_service, adding_servers, editing_a_server, deleting_servers,
-      changing_the_scheduler, writing_the_sysctls, reading_the_files, making_a_namespace,
-      loading_and_unloading_the_module, a_connection_whose_entry_cannot_be_had,
-      no_entry_can_be_had_on_any_path, the_table_cannot_grow, the_log_has_nothing_worse], lab)
+main(lab)

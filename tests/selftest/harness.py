@@ -100,34 +100,55 @@ def the_kernel_is_unharmed():
     assert not wrong, "\n".join(wrong)
 
 
-def main(cases, lab):
-    """Runs the cases, which are functions, and prints KTAP; the exit status is kselftest's.
+cases = []
+
+
+def case(function):
+    """Decorator: makes a function without arguments a case of its file. Cases run in the order of their definition."""
+    cases.append(function)
+    return function
+
+
+def undecorated():
+    """The functions of the file without arguments that nothing calls: cases without their decorator."""
+    with open(sys.argv[0]) as file:
+        source = file.read()
+    names = {function.__name__ for function in cases}
+    return [name for name in re.findall(r"^def (\w+)\(\)", source, re.MULTILINE)
+            if name not in names and len(re.findall(rf"\b{name}\b", source)) == 1]
+
+
+def main(lab):
+    """Runs the cases of the file and prints KTAP; the exit status is kselftest's.
     CASE=name (a regular expression) chooses."""
+    if names := undecorated():
+        ksft.print_msg(f"neither @case nor called: {', '.join(names)}")
+        sys.exit(ksft.KSFT_FAIL)
     wanted = os.environ.get("CASE")
-    cases = [case for case in cases if not wanted or re.fullmatch(wanted, case.__name__)]
-    cases.append(the_kernel_is_unharmed)
+    chosen = [one for one in cases if not wanted or re.fullmatch(wanted, one.__name__)]
+    chosen.append(the_kernel_is_unharmed)
     sys.stdout.reconfigure(line_buffering=True)
     verdict.begin()
     ksft.print_header()
-    ksft.set_plan(len(cases))
-    for case in cases:
+    ksft.set_plan(len(chosen))
+    for one in chosen:
         start = time.monotonic()
         try:
             lab.clear()
-            case()
+            one()
         except Skip as why:
             ksft.print_msg(why)
-            ksft.test_result_skip(case.__name__)
+            ksft.test_result_skip(one.__name__)
         except Exception as error:  # whatever it is, it is this case's failure
             frames = [frame for frame in traceback.extract_tb(error.__traceback__)
                       if frame.filename == sys.argv[0]]
             line = frames[-1].line if frames else ""
             for text in f"{type(error).__name__}: {error}\nat: {line}".splitlines():
                 ksft.print_msg(text)
-            ksft.test_result_fail(case.__name__)
+            ksft.test_result_fail(one.__name__)
         else:
-            ksft.test_result_pass(case.__name__)
+            ksft.test_result_pass(one.__name__)
         ksft.print_msg(f"{time.monotonic() - start:.1f} s")
-    if ksft.ksft_cnt["skip"] == len(cases) - 1 > 0:
+    if ksft.ksft_cnt["skip"] == len(chosen) - 1 > 0:
         sys.exit(ksft.KSFT_SKIP)
     ksft.finished()

@@ -4,7 +4,7 @@
 
 from collections import Counter
 
-from harness import loaded, main, run, unload_all, wait_until
+from harness import case, loaded, main, run, unload_all, wait_until
 from lab import Lab, Traffic, key
 
 lab = Lab()
@@ -17,6 +17,7 @@ def gone():
     assert "ip_vs_random_rs" not in loaded()
 
 
+@case
 def it_schedules_by_lot():
     unload_all()
     lab.service("random_rs", options="-o", weights={"s1": 100, "s2": 100, "s3": 200, "s4": 0})
@@ -28,6 +29,7 @@ def it_schedules_by_lot():
     gone()
 
 
+@case
 def it_honours_weight_0_and_the_upper_threshold():
     lab.service("random_rs", weights={"s1": 1})
     lab.hold(key(1), 2)
@@ -38,6 +40,7 @@ def it_honours_weight_0_and_the_upper_threshold():
     gone()
 
 
+@case
 def it_lives_beside_ours_under_traffic():
     with Traffic() as traffic:
         lab.service("random_rs")
@@ -55,5 +58,4 @@ def it_lives_beside_ours_under_traffic():
     wait_until(lambda: run("rmmod ip_vs_lblc_rs", check=False).returncode == 0, "ours goes as well")
 
 
-main([it_schedules_by_lot, it_honours_weight_0_and_the_upper_threshold,
-      it_lives_beside_ours_under_traffic], lab)
+main(lab)

@@ -4,7 +4,7 @@
 
 from collections import Counter
 
-from harness import main, run, wait_until
+from harness import case, main, run, wait_until
 from lab import PORTS, VIP, VIP6, Lab, key
 
 lab = Lab()
@@ -14,6 +14,7 @@ def ask_all(keys, **more):
     return [lab.ask(address, **more) for address in keys]
 
 
+@case
 def locality_200_destinations_three_rounds():
     lab.service()
     keys = [key(n) for n in range(200)]
@@ -23,6 +24,7 @@ def locality_200_destinations_three_rounds():
     assert ask_all(reversed(keys)) == first[::-1]
 
 
+@case
 def spread_by_weight():
     lab.service(weights={"s1": 100, "s2": 200, "s3": 300, "s4": 400})
     held = [lab.hold(key(n))[0].server for n in range(100)]
@@ -31,6 +33,7 @@ def spread_by_weight():
         assert abs(share[name] - expected) <= 1, share
 
 
+@case
 def two_services_with_the_same_destinations_are_independent():
     lab.service(weights={"s1": 10, "s2": 10}, mark=1)
     lab.service(weights={"s3": 10, "s4": 10}, mark=2)
@@ -40,6 +43,7 @@ def two_services_with_the_same_destinations_are_independent():
     assert ask_all(keys, port=PORTS[0]) == one and ask_all(keys, port=PORTS[1]) == two
 
 
+@case
 def one_vip_is_one_destination():
     service = lab.service(service=f"-t {VIP}:80", port=80, how="-m")
     assert len({lab.ask(VIP) for _ in range(20)}) == 1
@@ -50,16 +54,19 @@ def one_vip_is_one_destination():
     assert {lab.ask(VIP) for _ in range(5)} == {other}
 
 
+@case
 def nat():
     lab.service(service=f"-t {VIP}:80", port=80, how="-m")
     assert len({lab.ask(VIP) for _ in range(10)}) == 1
 
 
+@case
 def direct_routing():
     lab.service(how="-g")
     assert ask_all([key(1)] * 5) == [lab.ask(key(1))] * 5
 
 
+@case
 def tunnel():
     run("modprobe ipip")
     for name in lab.names:
@@ -72,6 +79,7 @@ def tunnel():
     assert ask_all(keys) == first
 
 
+@case
 def ipv6_fwmark():
     lab.service(ipv6=True)
     keys = [key(n, ipv6=True) for n in range(40)]
@@ -80,11 +88,13 @@ def ipv6_fwmark():
     assert ask_all(keys) == first
 
 
+@case
 def ipv6_vip():
     lab.service(service=f"-t [{VIP6}]:80", ipv6=True, port=80, how="-m")
     assert len({lab.ask(VIP6) for _ in range(10)}) == 1
 
 
+@case
 def ipv6_addresses_with_swapped_halves_are_two_keys():
     lab.service(ipv6=True, weights={"s1": 10, "s2": 10})
     one, two = "fd00:d::1:2", "fd00:d::2:1"
@@ -93,6 +103,7 @@ def ipv6_addresses_with_swapped_halves_are_two_keys():
     assert (lab.ask(one), lab.ask(two)) == (first, {"s1": "s2", "s2": "s1"}[first])
 
 
+@case
 def udp():
     lab.service()
     keys = [key(n) for n in range(40)]
@@ -101,6 +112,7 @@ def udp():
     assert lab.send(keys) == first
 
 
+@case
 def udp_one_packet_scheduling():
     lab.service(options="-o")
     keys = [key(n) for n in range(40)]
@@ -112,6 +124,7 @@ def udp_one_packet_scheduling():
     assert all(active == inactive == 0 for _, active, inactive in lab.counters().values())
 
 
+@case
 def sctp():
     lab.service(how="-m")
     keys = [key(n) for n in range(8)]
@@ -120,11 +133,13 @@ def sctp():
     assert ask_all(keys, protocol="sctp") == first
 
 
+@case
 def persistence_comes_before_the_scheduler():
     lab.service(options="-p 300")
     assert len({lab.ask(key(n)) for n in range(20)}) == 1, "one client, one server"
 
 
+@case
 def service_deleted_with_live_entries():
     for _ in range(3):
         lab.service()
@@ -132,6 +147,7 @@ def service_deleted_with_live_entries():
         run("ipvsadm -D -f 1")
 
 
+@case
 def services_flushed_with_live_entries():
     lab.service(mark=1)
     lab.service(mark=2)
@@ -141,6 +157,7 @@ def services_flushed_with_live_entries():
     assert lab.ask(key(1), timeout=0.3) is None
 
 
+@case
 def save_and_restore():
     lab.service(weights={"s1": 10, "s2": 20})
     saved = run("ipvsadm-save -n")
@@ -152,6 +169,7 @@ def save_and_restore():
     assert server in ("s1", "s2") and lab.ask(key(7)) == server
 
 
+@case
 def nothing_is_scheduled_without_servers():
     run("ipvsadm -A -f 1 -s lblc_rs")
     assert lab.ask(key(1), timeout=0.3) is None
@@ -159,10 +177,4 @@ def nothing_is_scheduled_without_servers():
     wait_until(lambda: lab.ask(key(1)) == "s2", "the first server serves")
 
 
-main([locality_200_destinations_three_rounds, spread_by_weight,
-      two_services_with_the_same_destinations_are_independent, one_vip_is_one_destination,
-      nat, direct_routing, tunnel, ipv6_fwmark, ipv6_vip,
-      ipv6_addresses_with_swapped_halves_are_two_keys, udp, udp_one_packet_scheduling, sctp,
-      persistence_comes_before_the_scheduler, service_deleted_with_live_entries,
-      services_flushed_with_live_entries, save_and_restore, nothing_is_scheduled_without_servers],
-     lab)
+main(lab)

@@ -8,7 +8,7 @@ import socket
 import threading
 
 from documents import blocks, follow
-from harness import commands, loaded, main, run, unload_all, wait_until
+from harness import case, commands, loaded, main, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key, sysctl
 
 lab = Lab(servers=2)
@@ -47,6 +47,7 @@ def goes_on(held):
     assert held.sock.recv(16) == b""
 
 
+@case
 def a_transparent_cache():
     without_marks()
     for command in commands("A transparent cache"):
@@ -55,6 +56,7 @@ def a_transparent_cache():
     keeps()
 
 
+@case
 def the_readmes_transparent_cache():
     without_marks()
     four, six = blocks("README.md", "The director")
@@ -84,6 +86,7 @@ def the_readmes_transparent_cache():
                     run(f"ip {family} route flush table 100", check=False)
 
 
+@case
 def why_a_destination_moved():
     lab.service()
     assert lab.ask("198.18.0.7")
@@ -91,6 +94,7 @@ def why_a_destination_moved():
         assert run(command), command
 
 
+@case
 def a_shorter_memory():
     run("modprobe ip_vs_lblc_rs")
     for command in commands("A shorter memory"):
@@ -98,6 +102,7 @@ def a_shorter_memory():
     assert sysctl("net/ipv4/vs/lblc_expiration") == "3600"
 
 
+@case
 def of_a_server_of_weight_1_the_third_connection_leaves():
     """What README.md and the manual page say of weights."""
     lab.service(weights={"s1": 1, "s2": 1})
@@ -107,6 +112,7 @@ def of_a_server_of_weight_1_the_third_connection_leaves():
     assert first.server == second.server != third.server, (first.server, second.server, third.server)
 
 
+@case
 def half_open_connections_count():
     """What the manual page says of flag-1: TCP connections are active from their first packet on."""
     lab.service(weights={"s1": 1})
@@ -125,6 +131,7 @@ def half_open_connections_count():
             run("nft delete table inet dead")
 
 
+@case
 def one_packet_scheduling_knows_no_load():
     """What README.md and the manual page say of -o: flag-1 has no effect."""
     for options, servers in (("-b flag-1", {"s1", "s2"}), ("-o -b flag-1", {"s1"})):
@@ -151,6 +158,7 @@ def remove_sample():
         os.remove(DROPIN)
 
 
+@case
 def the_dropin_leaves_c_where_ours_is_not():
     sample = blocks("docs/keepalived.md", "A new director")[0]
     ours = run("modinfo -n ip_vs_lblc_rs")
@@ -179,6 +187,7 @@ def the_dropin_leaves_c_where_ours_is_not():
         unload_all()
 
 
+@case
 def first_lblc_rs_then_the_dropin():
     """The way from README.md's module to keepalived's name, while connections go on."""
     unload_all()
@@ -199,6 +208,7 @@ def first_lblc_rs_then_the_dropin():
         unload_all()
 
 
+@case
 def a_dash_in_the_name_loads_the_module_and_fails():
     """DIAGNOSTICS of the manual page."""
     unload_all()
@@ -207,6 +217,7 @@ def a_dash_in_the_name_loads_the_module_and_fails():
     assert loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"} == {"ip_vs_lblc_rs"}
 
 
+@case
 def a_server_is_taken_out_and_comes_back():
     director()
     (held,) = [it for it in (lab.hold(key(n))[0] for n in range(2)) if it.server == "s1"]
@@ -224,6 +235,7 @@ def a_server_is_taken_out_and_comes_back():
     assert lab.ask(key(100)) == "s1"
 
 
+@case
 def all_destinations_are_forgotten():
     director()
     lab.ipvs(lab.server("-e", "s1", 0))
@@ -235,6 +247,7 @@ def all_destinations_are_forgotten():
     assert "s1" in {lab.ask(key(n)) for n in range(20)}
 
 
+@case
 def one_destination_is_pinned():
     director()
     lab.ipvs(lab.server("-e", "s2", 0))
@@ -244,6 +257,7 @@ def one_destination_is_pinned():
     assert lab.ask("198.18.0.8") == "s1"
 
 
+@case
 def services_outlive_a_reboot():
     director()
     save, restore = blocks(DAILY, "Before a reboot")
@@ -257,6 +271,7 @@ def services_outlive_a_reboot():
     keeps()
 
 
+@case
 def another_version_is_loaded_under_traffic():
     director()
     born = os.stat("/sys/module/ip_vs_lblc_rs").st_ino
@@ -269,9 +284,4 @@ def another_version_is_loaded_under_traffic():
     assert os.stat("/sys/module/ip_vs_lblc_rs").st_ino != born
 
 
-main([why_a_destination_moved, a_shorter_memory, of_a_server_of_weight_1_the_third_connection_leaves,
-      half_open_connections_count, one_packet_scheduling_knows_no_load, the_dropin_leaves_c_where_ours_is_not,
-      a_dash_in_the_name_loads_the_module_and_fails, a_transparent_cache, the_readmes_transparent_cache,
-      first_lblc_rs_then_the_dropin, a_server_is_taken_out_and_comes_back,
-      all_destinations_are_forgotten, one_destination_is_pinned, services_outlive_a_reboot,
-      another_version_is_loaded_under_traffic], lab)
+main(lab)

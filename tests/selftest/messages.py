@@ -16,7 +16,7 @@ import time
 from collections import Counter
 
 import ipvs_netlink as netlink_abi
-from harness import load_both, main, run, unload_all
+from harness import case, load_both, main, run, unload_all
 from ipvs_garbage import OURS, Garbage, renamed
 from ipvs_netlink import COMMANDS, DEST, SERVICE, Netlink, address, attribute, split
 from ipvs_sockopt import Sockopt
@@ -208,6 +208,7 @@ def seed():
     return chosen
 
 
+@case
 def random_messages_are_answered_as_with_c():
     load_both()
     chosen, count = seed(), int(os.environ.get("DECISIONS", 10_000))
@@ -220,6 +221,7 @@ def random_messages_are_answered_as_with_c():
         assert after == after_ours, f"{where}: another state with {OURS}"
 
 
+@case
 def many_services_and_servers():
     whole = {"af": socket.AF_INET, "scheduler": OURS, "flags": (4, 2 ** 32 - 1), "timeout": 0,
              "netmask": 2 ** 32 - 1}
@@ -270,6 +272,7 @@ def written(path, parts, value):
     return said, int(sysctl(path))
 
 
+@case
 def sysctls_refuse_nonsense_as_c_does():
     """The kernel's own files of numbers are what ours are compared with."""
     chosen, count = seed(), 1500
@@ -303,5 +306,4 @@ def sysctls_refuse_nonsense_as_c_does():
     assert lab.ask(key(1))
 
 
-main([random_messages_are_answered_as_with_c, many_services_and_servers,
-      sysctls_refuse_nonsense_as_c_does], lab)
+main(lab)

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 
-from harness import eq, loaded, main, run, unload_all, wait_until
+from harness import case, eq, loaded, main, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key, sysctl
 
 lab = Lab()
@@ -31,12 +31,14 @@ def logged(message):
     return run("dmesg").count(message)
 
 
+@case
 def autoload_by_name():
     unload_all()
     lab.service()
     eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "what is loaded")
 
 
+@case
 def modinfo_says_what_it_is():
     info = {line.split(":", 1)[0]: line.split(":", 1)[1].strip()
             for line in run("modinfo ip_vs_lblc_rs").splitlines()}
@@ -46,6 +48,7 @@ def modinfo_says_what_it_is():
         eq(info["version"], file.read().splitlines()[1], "the version")
 
 
+@case
 def unloading_is_refused_while_in_use():
     run("modprobe ip_vs_lblc_rs")
     lab.service()
@@ -58,6 +61,7 @@ def unloading_is_refused_while_in_use():
     assert "ip_vs_lblc_rs" not in loaded()
 
 
+@case
 def the_module_goes_and_leaves_nothing():
     unload_all()
     run("modprobe ip_vs_lblc_rs")
@@ -68,6 +72,7 @@ def the_module_goes_and_leaves_nothing():
     eq(sysctl(EXPIRATION), DAY, EXPIRATION)
 
 
+@case
 def twenty_rounds_of_loading_under_traffic():
     unload_all()
     with Traffic() as traffic:
@@ -78,6 +83,7 @@ def twenty_rounds_of_loading_under_traffic():
             run("rmmod ip_vs_lblc_rs")
 
 
+@case
 def the_sysctl_is_in_seconds_and_takes_what_c_takes():
     unload_all()
     run("modprobe ip_vs_lblc_rs")
@@ -86,6 +92,7 @@ def the_sysctl_is_in_seconds_and_takes_what_c_takes():
         eq(sysctl(EXPIRATION), value, EXPIRATION)
 
 
+@case
 def bad_values_change_nothing(module="ip_vs_lblc_rs", bad=("-1", "-86400", "x", "99999999999", "")):
     unload_all()
     run(f"modprobe {module}")
@@ -100,6 +107,7 @@ def bad_values_change_nothing(module="ip_vs_lblc_rs", bad=("-1", "-86400", "x", 
         eq(sysctl(EXPIRATION), "77", f"{EXPIRATION} after {value!r}")
 
 
+@case
 def c_takes_a_negative_value():
     unload_all()
     run("modprobe ip_vs_lblc")
@@ -107,6 +115,7 @@ def c_takes_a_negative_value():
     eq(sysctl(EXPIRATION), "-1", EXPIRATION)
 
 
+@case
 def the_log_names_the_service_but_not_for_each_packet():
     packets, complaint = 300, "IPVS: lblc_rs: FWM 1 0x00000001 - no destination available"
     lab.service(weights={"s1": 0}, options="-o")
@@ -126,6 +135,7 @@ def the_log_names_the_service_but_not_for_each_packet():
     assert 0 < said < packets / 3, said
 
 
+@case
 def sysctl_is_per_netns():
     unload_all()
     run("modprobe ip_vs_lblc_rs")
@@ -143,6 +153,7 @@ def sysctl_is_per_netns():
     eq(sysctl(EXPIRATION), "10", "the director's value")
 
 
+@case
 def root_of_its_own_namespace_sees_and_sets_it():
     unload_all()
     run("modprobe ip_vs_lblc_rs")
@@ -157,6 +168,7 @@ def root_of_its_own_namespace_sees_and_sets_it():
     eq(sysctl(EXPIRATION), DAY, EXPIRATION)
 
 
+@case
 def drop_in_takes_the_name_of_cs_module():
     unload_all()
     with open("/work/scripts/samples/ip_vs_lblc_rs-dropin.conf") as sample:
@@ -201,6 +213,7 @@ def keepalived_uses_us():
         assert "Invalid" not in said, said
 
 
+@case
 def netns_deleted_with_live_entries():
     unload_all()
     for _ in range(5):
@@ -217,8 +230,4 @@ def netns_deleted_with_live_entries():
     wait_until(lambda: run("rmmod ip_vs_lblc_rs", check=False).returncode == 0, "nobody uses the module", 60)
 
 
-main([autoload_by_name, modinfo_says_what_it_is, unloading_is_refused_while_in_use,
-      the_module_goes_and_leaves_nothing, twenty_rounds_of_loading_under_traffic,
-      the_sysctl_is_in_seconds_and_takes_what_c_takes, bad_values_change_nothing, c_takes_a_negative_value,
-      the_log_names_the_service_but_not_for_each_packet, sysctl_is_per_netns, drop_in_takes_the_name_of_cs_module,
-      root_of_its_own_namespace_sees_and_sets_it, netns_deleted_with_live_entries], lab)
+main(lab)

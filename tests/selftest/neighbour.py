@@ -15,7 +15,7 @@ import threading
 import time
 
 from counted import EXPIRATION, LIMIT
-from harness import SLOW, eq, ksft, loaded, main, run, unload_all, wait_until
+from harness import SLOW, case, eq, ksft, loaded, main, run, unload_all, wait_until
 from lab import Lab, key, sysctl
 from verdict import HERE, MACHINE, namespace, read, sysctls, write
 
@@ -184,6 +184,7 @@ def begin():
 
 # FAULTS: what single things can do ----------------------------------------------------------------
 
+@case
 def a_read_that_never_ends_keeps_nobody_waiting():
     begin()
     before = trees()
@@ -198,6 +199,7 @@ def a_read_that_never_ends_keeps_nobody_waiting():
     run("rmmod ip_vs_lblc_rs")
 
 
+@case
 def only_unloading_waits_for_a_read_that_never_ends():
     unload_all()
     base = trees()
@@ -212,6 +214,7 @@ def only_unloading_waits_for_a_read_that_never_ends():
     eq(trees(), base, "net.ipv4.vs")
 
 
+@case
 def services_without_number_take_nothing_from_others():
     begin()
     with User() as user:
@@ -228,6 +231,7 @@ def services_without_number_take_nothing_from_others():
         wait_until(lambda: user.do("add", "lblc_rs", 1, 1) == [1, None], "another service in the place of ten")
 
 
+@case
 def entries_of_a_users_namespace_are_bounded():
     """Of many services; the long form also fills the table of one."""
     filled(4000, 15000)
@@ -255,6 +259,7 @@ def filled(services, keys):
         assert before - available() < SLACK, f"{before} bytes were free, {available()} are after {more} more keys"
 
 
+@case
 def tables_are_charged_to_the_users_cgroup():
     begin()
     with User() as user:
@@ -272,6 +277,7 @@ def tables_are_charged_to_the_users_cgroup():
 
 # All at once --------------------------------------------------------------------------------------
 
+@case
 def neighbour():
     """The storm: all that the user can do, at once."""
     begin()
@@ -315,6 +321,4 @@ def neighbour():
 
 
 prepare()
-main([a_read_that_never_ends_keeps_nobody_waiting, only_unloading_waits_for_a_read_that_never_ends,
-      services_without_number_take_nothing_from_others, entries_of_a_users_namespace_are_bounded,
-      tables_are_charged_to_the_users_cgroup, neighbour], lab)
+main(lab)

@@ -5,7 +5,7 @@
 import threading
 from collections import Counter
 
-from harness import SLOW, main, run, unload_all, wait_until
+from harness import SLOW, case, main, run, unload_all, wait_until
 from lab import VIP, VIP6, Lab, key, sysctl
 from ynl import (FILE, FILE_STATS, INET6, MARK, MARK2, answer, as_in_proc, cli, client, entries, entry,
                  in_proc, name, same, set_all)
@@ -15,6 +15,7 @@ lab = Lab()
 
 # What it shows ----------------------------------------------------------------------------------
 
+@case
 def a_netlink_request_loads_the_module():
     """IPVS asks for a scheduler's module under the lock that registering a family needs."""
     for number in range(20):
@@ -25,6 +26,7 @@ def a_netlink_request_loads_the_module():
         run("ipvsadm -C")
 
 
+@case
 def the_kernels_client_shows_services():
     lab.service()
     lab.service(service=f"-t {VIP}:80", port=80, how="-m")
@@ -53,6 +55,7 @@ def the_kernels_client_shows_services():
     print(f"# cli.py: {marked}")
 
 
+@case
 def the_kernels_client_shows_entries():
     lab.service()
     lab.service(mark=2, ipv6=True)
@@ -79,6 +82,7 @@ def the_kernels_client_shows_entries():
     wait_until(lambda: as_in_proc(entries()) == in_proc(), "as in /proc")
 
 
+@case
 def a_filter_chooses_in_the_kernel():
     lab.service()
     lab.service(mark=2)
@@ -115,6 +119,7 @@ def a_filter_chooses_in_the_kernel():
     same(keys(MARK, **{"idle-min": 1000}), {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(5))})
 
 
+@case
 def what_stays_is_in_a_dump_exactly_once_under_churn():
     lab.service(options="-o")
     lab.service(options="-o", mark=2)
@@ -158,6 +163,7 @@ def what_stays_is_in_a_dump_exactly_once_under_churn():
 
 # What it changes --------------------------------------------------------------------------------
 
+@case
 def the_kernels_client_sets_and_deletes():
     lab.service()
     same(cli("--do", "entry-set", service=MARK, entry=[entry(1, "s2"), entry(2, "s3", 5000)]),
@@ -180,6 +186,7 @@ def idle_is(destination, least, most):
     assert least <= shown["idle"] < most, (shown, least, most)
 
 
+@case
 def what_is_set_is_newer_or_replaces():
     lab.service()
     same(set_all(MARK, [entry(1, "s1", 100_000)]), answer(created=1))
@@ -199,6 +206,7 @@ def what_is_set_is_newer_or_replaces():
     same(client().do("service-get", {"service": MARK})["counters"]["expired"], 1)
 
 
+@case
 def a_server_that_is_not_in_the_service_is_removed():
     lab.service(weights={"s1": 1000, "s2": 1000})
     same(set_all(MARK, [entry(1, "s3"), entry(2, "s1", port=81), entry(3, "s1")]), answer(created=3))
@@ -216,6 +224,7 @@ def a_server_that_is_not_in_the_service_is_removed():
     assert lab.ask(key(4)) in ("s1", "s2", "s3")
 
 
+@case
 def removed_servers_have_a_limit():
     lab.service()
     many = [entry(n, "s1", port=n) for n in range(1, 5001)]
@@ -228,6 +237,7 @@ def removed_servers_have_a_limit():
                "there is room for others")
 
 
+@case
 def a_full_table_makes_room():
     lab.service()
     sysctl("net/ipv4/vs/lblc_rs_max_entries", 100)
@@ -239,6 +249,7 @@ def a_full_table_makes_room():
         sysctl("net/ipv4/vs/lblc_rs_max_entries", 1 << 18)
 
 
+@case
 def filters_choose_what_is_deleted():
     lab.service()
     lab.service(mark=2)
@@ -266,6 +277,7 @@ def filters_choose_what_is_deleted():
     same(left(), {})
 
 
+@case
 def a_table_is_restored_as_it_was():
     lab.service(options="-o")
     lab.service(options="-o", mark=1, ipv6=True)
@@ -289,8 +301,4 @@ def a_table_is_restored_as_it_was():
         assert not late, late[:5]
 
 
-main([a_netlink_request_loads_the_module, the_kernels_client_shows_services, the_kernels_client_shows_entries,
-      a_filter_chooses_in_the_kernel, what_stays_is_in_a_dump_exactly_once_under_churn,
-      the_kernels_client_sets_and_deletes, what_is_set_is_newer_or_replaces,
-      a_server_that_is_not_in_the_service_is_removed, removed_servers_have_a_limit,
-      a_full_table_makes_room, filters_choose_what_is_deleted, a_table_is_restored_as_it_was], lab)
+main(lab)

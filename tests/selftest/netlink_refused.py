@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 
-from harness import main, run
+from harness import case, main, run
 from lab import VIP, VIP6, Lab, key
 from ynl import (INET, INET6, MARK, MARK2, SPECIFICATION, YNL, NlError, answer, client, entry, in_proc,
                  refused, same, set_all)
@@ -25,6 +25,7 @@ def told():
     return {service: {one: it[::2] for one, it in shown.items()} for service, shown in in_proc().items()}
 
 
+@case
 def what_is_refused_says_why():
     lab.service()
     set_all(MARK, [entry(1, "s1")])
@@ -116,6 +117,7 @@ def as_user(*before, service=False):
     return json.loads(said.splitlines()[-1])
 
 
+@case
 def an_ordinary_user_may_do_nothing():
     lab.service()
     set_all(MARK, [entry(1, "s1")])
@@ -124,6 +126,7 @@ def an_ordinary_user_may_do_nothing():
     same(told(), before)
 
 
+@case
 def root_of_a_namespace_sees_its_own():
     lab.service()
     set_all(MARK, [entry(1, "s1")])
@@ -146,6 +149,7 @@ def state(family):
     return told(), [it["counters"] for it in counters]
 
 
+@case
 def random_messages_change_nothing_when_refused():
     lab.service()
     lab.service(mark=2)
@@ -182,5 +186,4 @@ def random_messages_change_nothing_when_refused():
 CLEAR = {0, errno.EINVAL, errno.ERANGE, errno.ENOENT, errno.EOPNOTSUPP, errno.EBADMSG}
 
 
-main([what_is_refused_says_why, an_ordinary_user_may_do_nothing, root_of_a_namespace_sees_its_own,
-      random_messages_change_nothing_when_refused], lab)
+main(lab)

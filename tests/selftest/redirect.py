@@ -6,12 +6,13 @@ import selectors
 import socket
 
 from documents import blocks, follow
-from harness import main, run
+from harness import case, main, run
 from lab import Lab, inside, key
 
 lab = Lab(servers=2)
 
 
+@case
 def the_readmes_redirection():
     run("nft delete table inet lab")
     for family in ("-4", "-6"):
@@ -34,4 +35,4 @@ def the_readmes_redirection():
     assert [lab.ask(key(n)) for n in range(20)] == first
 
 
-main([the_readmes_redirection], lab)
+main(lab)

@@ -6,7 +6,7 @@ directory, unless they have the patch: each case says which of the two this kern
 import os
 from types import SimpleNamespace
 
-from harness import Skip, ksft, main, run
+from harness import Skip, case, ksft, main, run
 
 MODULE = "lblc_sysctl_refused"
 DIRECTORY = f"/proc/sys/{MODULE}"
@@ -47,15 +47,15 @@ def refuse(links):
     ksft.print_msg(f"links={links}: this kernel {'keeps' if left else 'empties'} the directory")
 
 
+@case
 def a_refused_sysctl_table_empties_its_directory_or_changes_nothing():
     refuse(links=0)
 
 
+@case
 def a_refused_table_of_a_namespace_empties_the_links_or_changes_nothing():
     refuse(links=1)
 
 
 # No network: what belongs to the initial network namespace is visible from there only.
-main([a_refused_sysctl_table_empties_its_directory_or_changes_nothing,
-      a_refused_table_of_a_namespace_empties_the_links_or_changes_nothing],
-     SimpleNamespace(clear=lambda: None))
+main(SimpleNamespace(clear=lambda: None))

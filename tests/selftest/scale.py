@@ -6,7 +6,7 @@ itself walks its list for each change."""
 
 import time
 
-from harness import Skip, main, run
+from harness import Skip, case, main, run
 
 SERVERS = 4000
 TRASH = 300     # seconds; the core keeps a removed server for two minutes, and looks once a minute
@@ -44,6 +44,7 @@ def costs(scheduler):
     return times
 
 
+@case
 def changes_of_many_servers_cost_what_they_cost_with_c():
     c, ours = costs("lblc"), costs("lblc_rs")
     for what, of_c, of_ours in zip(("add", "edit", "delete"), c, ours):
@@ -52,4 +53,4 @@ def changes_of_many_servers_cost_what_they_cost_with_c():
     assert max(ratios) < 1.1, (ratios, c, ours)
 
 
-main([changes_of_many_servers_cost_what_they_cost_with_c], Services())
+main(Services())

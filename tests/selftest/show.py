@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 
-from harness import main, run, wait_until
+from harness import case, main, run, wait_until
 from lab import VIP, VIP6, Lab, inside, key, sysctl
 
 lab = Lab()
@@ -42,6 +42,7 @@ def servers(shown):
     return {destination: server for destination, (server, _) in shown.items()}
 
 
+@case
 def every_destination_its_server_and_age():
     lab.service()
     asked = {key(n): lab.ask(key(n)) for n in range(300)}
@@ -58,6 +59,7 @@ def every_destination_its_server_and_age():
         assert shown[key(0)][1] < shown[key(1)][1], (shown[key(0)], shown[key(1)])
 
 
+@case
 def services_of_all_kinds():
     lab.service(service=f"-t {VIP}:80", port=80, how="-m")
     lab.service(service=f"-u {VIP}:80", port=80, how="-m")
@@ -72,6 +74,7 @@ def services_of_all_kinds():
     assert servers(services[f"TCP [{VIP6}]:80"]) == {VIP6: f"{lab.address(server, True)}:80"}
 
 
+@case
 def a_service_that_goes_is_not_shown():
     lab.service()
     lab.service("rr", mark=2)
@@ -80,6 +83,7 @@ def a_service_that_goes_is_not_shown():
     assert not read()[0]
 
 
+@case
 def a_replaced_server_is_shown():
     lab.service(weights={"s1": 10})
     assert lab.ask(key(1)) == "s1"
@@ -88,6 +92,7 @@ def a_replaced_server_is_shown():
     assert servers(read()[0]["FWM 1"]) == {key(1): f"{lab.address('s2')}:0"}
 
 
+@case
 def root_of_this_namespace_only():
     lab.service()
     lab.ask(key(1))
@@ -99,6 +104,7 @@ def root_of_this_namespace_only():
         assert not read()[0]
 
 
+@case
 def what_stays_is_shown_exactly_once_under_churn():
     lab.service(options="-o")
     lab.service(options="-o", mark=2)
@@ -137,6 +143,7 @@ def guard(work):
     return None
 
 
+@case
 def an_open_file_outlives_its_service_and_the_module():
     lab.service()
     for n in range(200):
@@ -154,7 +161,4 @@ def an_open_file_outlives_its_service_and_the_module():
     assert not os.path.exists(FILE)
 
 
-main([every_destination_its_server_and_age, services_of_all_kinds, a_service_that_goes_is_not_shown,
-      a_replaced_server_is_shown, root_of_this_namespace_only,
-      what_stays_is_shown_exactly_once_under_churn,
-      an_open_file_outlives_its_service_and_the_module], lab)
+main(lab)

@@ -13,7 +13,7 @@ import time
 
 from counted import DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, conns, numbers
 from crowd import Crowd
-from harness import SLOW, eq, ksft, load_both, loaded, main, run, unload_all, wait_until, with_progress
+from harness import SLOW, case, eq, ksft, load_both, loaded, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
 from sockopt import GONE, Ipvs, allowed
 
@@ -58,6 +58,7 @@ def still_has_locality():
     assert None not in homes and lab.send(keys) == homes, homes
 
 
+@case
 def the_module_comes_and_goes():
     unload_all()
     chance, total = dice("module"), rounds(12, 500)
@@ -80,6 +81,7 @@ def orders(times):
         yield ["lblc_rs" if step in places else "lblc" for step in range(4 * times)]
 
 
+@case
 def c_comes_and_goes_beside_us_in_every_order():
     """The service goes from module to module; the sysctl stays, with its value, as long as one is there. While
     ours is loaded, C's does not load."""
@@ -115,6 +117,7 @@ def c_comes_and_goes_beside_us_in_every_order():
     tell(steps, "steps,", crowd)
 
 
+@case
 def namespaces_die_with_live_services():
     run("modprobe ip_vs_lblc_rs")
     number, at_once = rounds(50, 300), rounds(25, 50)
@@ -129,6 +132,7 @@ def namespaces_die_with_live_services():
     tell(f"{number} namespaces, {most} at once, {scheduled} connections in them;", crowd)
 
 
+@case
 def schedulers_are_swapped_at_full_speed():
     load_both()
     run("modprobe ip_vs_rr")
@@ -146,6 +150,7 @@ def schedulers_are_swapped_at_full_speed():
     tell(total, "swaps,", crowd)
 
 
+@case
 def servers_come_change_and_go_by_the_thousand():
     chance, most, total = dice("servers"), rounds(400, 1000), rounds(3000, 60000)
     there, did = set(), {"added": 0, "edited": 0, "deleted": 0}
@@ -180,6 +185,7 @@ def lab_servers():
         return [line for line in file if line.startswith("  ->") and "Remote" not in line]
 
 
+@case
 def services_are_deleted_while_their_tables_are_rebuilt_and_trimmed():
     run("modprobe ip_vs_lblc_rs")
     chance, total = dice("deletion"), crowded(20, 400)
@@ -201,6 +207,7 @@ def services_are_deleted_while_their_tables_are_rebuilt_and_trimmed():
     tell(f"{total} services with {did['resizes']} resizes and {did['evictions']} evictions,", crowd)
 
 
+@case
 def the_table_is_filled_to_its_limit_and_beyond_while_that_changes():
     run("modprobe ip_vs_lblc_rs")
     chance, total = dice("limit"), crowded(15, 300)
@@ -229,6 +236,7 @@ def the_table_is_filled_to_its_limit_and_beyond_while_that_changes():
     tell(f"{total} limits, {evicted} evictions,", crowd)
 
 
+@case
 def the_expiration_changes_from_1_to_the_most_under_load():
     run("modprobe ip_vs_lblc_rs")
     chance, total = dice("expiration"), crowded(30, 1000)
@@ -259,6 +267,7 @@ def the_expiration_changes_from_1_to_the_most_under_load():
     tell(f"{total} values, {expired} expired entries asked for,", crowd)
 
 
+@case
 def anything_may_happen_at_any_time():
     """Four threads throw dice at once: services and their scheduler, servers, settings, C's module."""
     load_both()
@@ -329,9 +338,4 @@ def anything_may_happen_at_any_time():
     tell(f"{seconds} s:", ", ".join(f"{count} of {what}" for what, count in did.items()), crowd)
 
 
-main([the_module_comes_and_goes, c_comes_and_goes_beside_us_in_every_order,
-      namespaces_die_with_live_services, schedulers_are_swapped_at_full_speed,
-      servers_come_change_and_go_by_the_thousand,
-      services_are_deleted_while_their_tables_are_rebuilt_and_trimmed,
-      the_table_is_filled_to_its_limit_and_beyond_while_that_changes,
-      the_expiration_changes_from_1_to_the_most_under_load, anything_may_happen_at_any_time], lab)
+main(lab)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The scheduler of a live service changes under traffic."""
 
-from harness import load_both, main, run
+from harness import case, load_both, main, run
 from lab import Lab, Traffic, key
 
 lab = Lab()
@@ -23,19 +23,23 @@ def swapped_to_and_from(*schedulers, rounds=6):
     assert None not in first and [lab.ask(key(n)) for n in range(20)] == first
 
 
+@case
 def to_and_from_lblc():
     load_both()
     swapped_to_and_from("lblc", "lblc_rs")
 
 
+@case
 def to_and_from_wlc():
     swapped_to_and_from("wlc", "lblc_rs")
 
 
+@case
 def to_and_from_none():
     swapped_to_and_from("none", "lblc_rs")
 
 
+@case
 def an_edit_binds_to_a_service_that_has_servers():
     lab.service("rr")
     run("ipvsadm -E -f 1 -s lblc_rs")
@@ -43,6 +47,7 @@ def an_edit_binds_to_a_service_that_has_servers():
     assert set(first) == set(lab.names) and [lab.ask(key(n)) for n in range(20)] == first
 
 
+@case
 def a_failed_swap_keeps_locality_working():
     lab.service()
     assert lab.ask(key(1))
@@ -50,6 +55,7 @@ def a_failed_swap_keeps_locality_working():
     assert "lblc_rs" in run("ipvsadm -S -n") and lab.ask(key(1))
 
 
+@case
 def servers_come_and_go_under_traffic():
     lab.service()
     with Traffic() as traffic:
@@ -60,6 +66,7 @@ def servers_come_and_go_under_traffic():
                 traffic.flows()
 
 
+@case
 def services_come_and_go_under_traffic():
     with Traffic() as traffic:
         for _ in range(20):
@@ -68,6 +75,4 @@ def services_come_and_go_under_traffic():
             run("ipvsadm -D -f 1")
 
 
-main([to_and_from_lblc, to_and_from_wlc, to_and_from_none,
-      an_edit_binds_to_a_service_that_has_servers, a_failed_swap_keeps_locality_working,
-      servers_come_and_go_under_traffic, services_come_and_go_under_traffic], lab)
+main(lab)

@@ -9,7 +9,7 @@ import threading
 from collections import Counter
 
 from counted import DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, calls, numbers
-from harness import main, run, wait_until
+from harness import case, main, run, wait_until
 from lab import Lab, inside, key, sysctl
 
 lab = Lab()
@@ -23,6 +23,7 @@ def fits():
         2 * table["entries"] <= table["buckets"] <= 64 * table["entries"]
 
 
+@case
 def it_grows_under_traffic_and_loses_nothing():
     lab.service(options="-o", weights={"s1": 10})
     keys = [key(n) for n in range(6000)]
@@ -39,6 +40,7 @@ def it_grows_under_traffic_and_loses_nothing():
     assert numbers(STATS)["hits"] == stats["hits"] + 6000
 
 
+@case
 def it_shrinks_when_the_limit_is_lowered():
     lab.service(options="-o")
     keys = [key(n) for n in range(3000)]
@@ -55,6 +57,7 @@ def it_shrinks_when_the_limit_is_lowered():
         sysctl(LIMIT, DEFAULT)
 
 
+@case
 def what_is_asked_for_stays_when_a_flood_fills_the_table():
     lab.service(options="-o")
     sysctl(LIMIT, 400)
@@ -75,6 +78,7 @@ def what_is_asked_for_stays_when_a_flood_fills_the_table():
         sysctl(LIMIT, DEFAULT)
 
 
+@case
 def entries_of_removed_servers_make_room_first():
     lab.service(options="-o", weights={"s1": 1000})
     sysctl(LIMIT, 600)
@@ -94,6 +98,7 @@ def entries_of_removed_servers_make_room_first():
         sysctl(LIMIT, DEFAULT)
 
 
+@case
 def the_limit_has_bounds_and_is_per_netns():
     run("modprobe ip_vs_lblc_rs")
     assert sysctl(LIMIT) == DEFAULT
@@ -112,6 +117,7 @@ def the_limit_has_bounds_and_is_per_netns():
     sysctl(LIMIT, DEFAULT)
 
 
+@case
 def in_a_users_own_namespace_the_default_is_the_most():
     run("modprobe ip_vs_lblc_rs")
     file = f"/proc/sys/{LIMIT}"
@@ -158,6 +164,7 @@ def in_a_users_own_namespace(script):
                 "python3", "-c", FLOOD + script])
 
 
+@case
 def a_user_has_1024_services_and_each_learns():
     done = in_a_users_own_namespace("""
 add(1)
@@ -174,6 +181,7 @@ print(entries(1))
     assert done.split() == ["ENOMEM", "300"], done
 
 
+@case
 def a_flood_leaves_room_for_a_users_other_services():
     done = in_a_users_own_namespace("""
 add(1)
@@ -187,6 +195,7 @@ print(entries(2))
     assert 120000 < flooded <= 1 << 17 and other == 1000, (flooded, other)
 
 
+@case
 def every_call_is_a_hit_or_a_miss_with_a_reason():
     def step(keys, **expected):
         before = numbers(STATS)
@@ -220,6 +229,7 @@ def idle():
     return min(ages)
 
 
+@case
 def spills_are_counted_by_reason():
     lab.service(weights={"s1": 1})
     lab.hold(key(1), 2)                      # s1 has two connections, and nobody could help
@@ -233,6 +243,7 @@ def spills_are_counted_by_reason():
     assert numbers(STATS)["threshold"] == after["threshold"] + 1, numbers(STATS)
 
 
+@case
 def counters_add_up_under_load():
     lab.service(options="-o")
     senders, each = 4, 1500
@@ -265,6 +276,7 @@ def conns():
     raise RuntimeError("no such service")
 
 
+@case
 def the_counters_are_for_root_of_this_namespace():
     lab.service()
     lab.ask(key(1))
@@ -276,10 +288,4 @@ def the_counters_are_for_root_of_this_namespace():
         assert not file.read()
 
 
-main([it_grows_under_traffic_and_loses_nothing, it_shrinks_when_the_limit_is_lowered,
-      what_is_asked_for_stays_when_a_flood_fills_the_table,
-      entries_of_removed_servers_make_room_first, the_limit_has_bounds_and_is_per_netns,
-      in_a_users_own_namespace_the_default_is_the_most,
-      a_user_has_1024_services_and_each_learns, a_flood_leaves_room_for_a_users_other_services,
-      every_call_is_a_hit_or_a_miss_with_a_reason, spills_are_counted_by_reason,
-      counters_add_up_under_load, the_counters_are_for_root_of_this_namespace], lab)
+main(lab)

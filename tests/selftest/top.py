@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from xml.etree import ElementTree
 
-from harness import Skip, loaded, main, run, unload_all, wait_until
+from harness import Skip, case, loaded, main, run, unload_all, wait_until
 from lab import VIP, VIP6, Lab, Traffic, inside, key, sysctl
 
 try:
@@ -51,6 +51,7 @@ def destinations():
     return found
 
 
+@case
 def it_says_that_locality_works():
     lab.service()
     with Traffic(), top() as terminal:
@@ -62,6 +63,7 @@ def it_says_that_locality_works():
         assert re.search(r"^ hits +[\d.]+ +\d+ +(9\d\.\d|100) % █+", text, re.M), text
 
 
+@case
 def it_says_why_locality_fails():
     lab.service()
     sysctl(EXPIRATION, 0)
@@ -83,6 +85,7 @@ def it_says_why_locality_fails():
         sysctl(LIMIT, 1 << 18)
 
 
+@case
 def it_shows_spills_and_overloaded_servers():
     lab.service(weights={"s1": 1})
     for n in range(20):
@@ -97,6 +100,7 @@ def it_shows_spills_and_overloaded_servers():
         assert re.search(r"^ overloaded +0 +20 +- +its server is over its weight$", text, re.M), text
 
 
+@case
 def it_takes_any_size_of_terminal():
     lab.service()
     lab.ask(key(1))
@@ -112,6 +116,7 @@ def it_takes_any_size_of_terminal():
         assert terminal.wait() == 0
 
 
+@case
 def keys_choose_a_service():
     lab.service()
     lab.service(mark=2)
@@ -142,6 +147,7 @@ def keys_choose_a_service():
         terminal.until(">FWM 1")
 
 
+@case
 def whoever_ends_it_the_terminal_is_restored():
     lab.service()
     for end in ("q", "\x1b", "\x03", signal.SIGTERM, signal.SIGHUP):
@@ -156,6 +162,7 @@ def whoever_ends_it_the_terminal_is_restored():
             assert terminal.is_as_before(), end
 
 
+@case
 def it_outlives_services_and_the_module():
     lab.service()
     lab.ask(key(1))
@@ -174,6 +181,7 @@ def it_outlives_services_and_the_module():
         assert terminal.wait() == 0
 
 
+@case
 def once_is_one_screen_of_text():
     lab.service()
     for n in range(30):
@@ -187,6 +195,7 @@ def once_is_one_screen_of_text():
         assert re.search(rf"^ {re.escape(server)} .* {number} █", out, re.M), out
 
 
+@case
 def json_is_what_the_files_say():
     lab.service()
     lab.service(mark=2, ipv6=True)
@@ -212,6 +221,7 @@ def judged(interval="0.1"):
     return {it["service"]: it for it in json.loads(out)["services"]}
 
 
+@case
 def a_verdict_is_of_its_interval():
     lab.service()
     with Traffic() as traffic:
@@ -233,6 +243,7 @@ def a_verdict_is_of_its_interval():
     assert 'lblc_verdict{service="FWM 1",level="bad"} 0\n' in out, out
 
 
+@case
 def a_service_of_c_is_named():
     lab.service("lblc")
     out, err, status = said("--once", "--interval", "0.1")
@@ -256,6 +267,7 @@ def a_service_of_c_is_named():
     unload_all()
 
 
+@case
 def destinations_tell_where_they_were():
     lab.service()
     lab.ipvs(*(lab.server("-e", name, 0) for name in ("s2", "s3", "s4")))
@@ -272,6 +284,7 @@ def destinations_tell_where_they_were():
         terminal.until("SERVER WEIGHT")
 
 
+@case
 def services_of_one_mark_have_their_own_servers():
     lab.service(weights={"s1": 100})
     # An IPv6 service that tunnels to an IPv4 server, and one of each family without any.
@@ -287,6 +300,7 @@ def services_of_one_mark_have_their_own_servers():
     assert levels["FWM6 2"] == "The service has no server: new connections are refused.", levels
 
 
+@case
 def a_size_of_0_is_no_size():
     lab.service()
     lab.ask(key(1))
@@ -299,6 +313,7 @@ def a_size_of_0_is_no_size():
             assert terminal.wait() == 0
 
 
+@case
 def a_dead_server_is_named():
     weights = {"s1": 0, "s2": 1000, "s3": 0, "s4": 0}
     lab.service(weights=weights)
@@ -323,6 +338,7 @@ def a_dead_server_is_named():
             run("nft delete table inet dead")
 
 
+@case
 def a_server_that_comes_back_gets_new_destinations_only():
     lab.service()
     lab.ipvs(lab.server("-e", "s1", 0))
@@ -333,6 +349,7 @@ def a_server_that_comes_back_gets_new_destinations_only():
         terminal.until("Locality works: 100 %", "10.0.11.2:0 has no destination, and will get new ones only")
 
 
+@case
 def metrics_do_not_outlive_the_module():
     """The manual's command, as it stands there."""
     with open("/work/man/lblctop.8") as file:
@@ -351,6 +368,7 @@ def metrics_do_not_outlive_the_module():
         assert os.listdir(folder) == []
 
 
+@case
 def prometheus_can_read_it():
     lab.service()
     lab.service(ipv6=True)
@@ -385,6 +403,7 @@ def prometheus_can_read_it():
             assert there.get(server, 0) == value, (server, value, there)
 
 
+@case
 def what_is_wrong_is_said_in_one_line():
     def refuses(pattern, status, *options, **more):
         out, err, code = said(*options, **more)
@@ -418,6 +437,7 @@ def what_is_wrong_is_said_in_one_line():
         refuses(r"the module is not loaded.*namespace \(FWM 1 has lblc of ip_vs_lblc\): modprobe", 1, *mode)
 
 
+@case
 def a_reader_that_goes_away_is_no_trouble():
     lab.service()
     assert said("--help")[0].startswith("Shows what") and said("--version")[0].startswith("lblctop ")
@@ -425,6 +445,7 @@ def a_reader_that_goes_away_is_no_trouble():
     assert done.stdout == "0\n" and not done.stderr, done
 
 
+@case
 def a_picture_has_what_the_screen_shows():
     lab.service()
     lab.ask(key(1))
@@ -437,10 +458,4 @@ def a_picture_has_what_the_screen_shows():
         assert [" ".join(rows[y]).split() for y in sorted(rows)] == shown, rows
 
 
-main([it_says_that_locality_works, it_says_why_locality_fails, it_shows_spills_and_overloaded_servers,
-      it_takes_any_size_of_terminal, keys_choose_a_service, whoever_ends_it_the_terminal_is_restored,
-      a_verdict_is_of_its_interval, a_service_of_c_is_named, destinations_tell_where_they_were, services_of_one_mark_have_their_own_servers,
-      a_size_of_0_is_no_size, a_dead_server_is_named, a_server_that_comes_back_gets_new_destinations_only,
-      metrics_do_not_outlive_the_module, it_outlives_services_and_the_module, once_is_one_screen_of_text, json_is_what_the_files_say,
-      prometheus_can_read_it, what_is_wrong_is_said_in_one_line, a_reader_that_goes_away_is_no_trouble,
-      a_picture_has_what_the_screen_shows], lab)
+main(lab)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 
-from harness import commands, loaded, main, run, unload_all, wait_until
+from harness import case, commands, loaded, main, run, unload_all, wait_until
 from lab import VIP, VIP6, Lab, key, sysctl
 
 lab = Lab()
@@ -63,6 +63,7 @@ def miss(destination, before, after, reason):
     return f"FWM 1 {destination} before {before} after {after} reason {reason}"
 
 
+@case
 def a_miss_tells_its_reason_and_a_hit_tells_nothing():
     d, e, f = key(1), key(2), key(3)
     lab.service(weights={"s1": 1}, options="-o")
@@ -87,6 +88,7 @@ def a_miss_tells_its_reason_and_a_hit_tells_nothing():
     assert len(traced()) == 7, "nobody listens any more"
 
 
+@case
 def a_spill_tells_where_to():
     lab.service(weights={"s1": 1})
     lab.hold(key(1), 2)
@@ -99,6 +101,7 @@ def a_spill_tells_where_to():
                             miss(key(1), "s2", "s1", "threshold")], "\n".join(traced())
 
 
+@case
 def services_of_all_kinds_have_their_names():
     lab.service(service=f"-t {VIP}:80", port=80, how="-m", weights={"s1": 1})
     lab.service(service=f"-t [{VIP6}]:80", ipv6=True, port=80, how="-m", weights={"s1": 1})
@@ -109,6 +112,7 @@ def services_of_all_kinds_have_their_names():
             f"TCP [{VIP6}]:80 {VIP6} before - after {at('s1', True, 80)} reason unknown"], traced()
 
 
+@case
 def a_filter_chooses_a_destination():
     lab.service()
     with listening("lblc_rs_miss", f'destination == "{key(7)}"'):
@@ -118,6 +122,7 @@ def a_filter_chooses_a_destination():
         assert event.split()[2] == key(7), event
 
 
+@case
 def an_eviction_tells_what_went():
     lab.service(weights={"s1": 1}, options="-o")
     sysctl(LIMIT, 50)
@@ -142,6 +147,7 @@ def an_eviction_tells_what_went():
         sysctl(LIMIT, 1 << 18)
 
 
+@case
 def a_resize_tells_from_where_to_where():
     lab.service(options="-o")
     with listening("lblc_rs_rebuild"):
@@ -161,6 +167,7 @@ def a_resize_tells_from_where_to_where():
         assert max(sizes) >= 4096 and sizes[-1] == 1024, sizes
 
 
+@case
 def the_module_goes_while_somebody_listens():
     lab.service()
     with listening("lblc_rs_miss"):
@@ -210,6 +217,7 @@ def bpftrace(command):
         child.wait()
 
 
+@case
 def the_page_shows_how_to_follow_a_destination():
     command = "\n".join(commands("Following a destination"))
     lab.service(weights={"s1": 10})
@@ -226,6 +234,7 @@ def the_page_shows_how_to_follow_a_destination():
     assert lines() == [f"(-, {at('s1')}, unknown)", f"({at('s1')}, {at('s2')}, weight0)"], said()
 
 
+@case
 def the_page_shows_how_to_count_reasons():
     command = "\n".join(commands("Counting reasons"))
     lab.service(weights={"s1": 10}, options="-o")
@@ -236,6 +245,7 @@ def the_page_shows_how_to_count_reasons():
     assert f"@[unknown, {at('s1')}]: 30\n" in said() and f"@[weight0, {at('s2')}]: 20\n" in said(), said()
 
 
+@case
 def the_page_shows_how_to_do_without_bpftrace():
     run("modprobe ip_vs_lblc_rs")
     lines = commands("Without bpftrace")
@@ -258,8 +268,4 @@ def the_page_shows_how_to_do_without_bpftrace():
 if not os.path.isdir(TRACING + "/events"):
     run(f"mount -t tracefs tracefs {TRACING}")
 
-main([a_miss_tells_its_reason_and_a_hit_tells_nothing, a_spill_tells_where_to,
-      services_of_all_kinds_have_their_names, a_filter_chooses_a_destination,
-      an_eviction_tells_what_went, a_resize_tells_from_where_to_where,
-      the_module_goes_while_somebody_listens, the_page_shows_how_to_do_without_bpftrace,
-      the_page_shows_how_to_follow_a_destination, the_page_shows_how_to_count_reasons], lab)
+main(lab)

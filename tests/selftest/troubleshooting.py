@@ -8,7 +8,7 @@ import shutil
 import socket
 
 from documents import TOP, blocks, follow
-from harness import Skip, main, run, unload_all
+from harness import Skip, case, main, run, unload_all
 from lab import VIP, Lab, Traffic, inside, key, sysctl
 
 lab = Lab(servers=2)
@@ -48,6 +48,7 @@ def shows(title, *words, block=0):
     return said
 
 
+@case
 def the_module_does_not_load():
     title = "The module does not load"
     command = blocks(PAGE, title)[0].splitlines()[0]
@@ -76,6 +77,7 @@ def the_module_does_not_load():
     unload_all()
 
 
+@case
 def the_scheduler_is_not_found():
     title = "Scheduler or persistence engine not found"
     unload_all()
@@ -86,6 +88,7 @@ def the_scheduler_is_not_found():
     assert "ip_vs_lblc_rs" in said and said.endswith("\nN"), said
 
 
+@case
 def nothing_is_scheduled():
     title = "Nothing is scheduled"
     lab.service()
@@ -98,12 +101,14 @@ def nothing_is_scheduled():
     assert lab.ask(key(1))
 
 
+@case
 def a_service_is_not_shown():
     lab.service()
     lab.service("lblc", mark=2)
     shows("A service is not shown by lblctop", "Not shown: FWM 2 has lblc of ip_vs_lblc")
 
 
+@case
 def everything_goes_to_one_server():
     lab.service(service=f"-t {VIP}:80", port=80, how="-m")
     with Visits(VIP) as visits:
@@ -111,6 +116,7 @@ def everything_goes_to_one_server():
         shows("Everything goes to one server", "One destination, its own address")
 
 
+@case
 def destinations_move():
     lab.service()
     sysctl("net/ipv4/vs/lblc_expiration", 0)
@@ -122,6 +128,7 @@ def destinations_move():
         sysctl("net/ipv4/vs/lblc_expiration", 86400)
 
 
+@case
 def the_table_is_full():
     title = "The table is full"
     lab.service()
@@ -133,12 +140,14 @@ def the_table_is_full():
     assert sysctl("net/ipv4/vs/lblc_rs_max_entries") == "262144"
 
 
+@case
 def connections_are_refused():
     lab.service(weights=dict.fromkeys(lab.names, 0))
     with Traffic():
         shows("Connections are refused", "were REFUSED")
 
 
+@case
 def some_destinations_fail():
     title = "Some destinations fail, others work"
     lab.service(weights={"s1": 0, "s2": 1000})
@@ -158,6 +167,4 @@ def some_destinations_fail():
             run("nft delete table inet dead")
 
 
-main([the_module_does_not_load, the_scheduler_is_not_found, nothing_is_scheduled, a_service_is_not_shown,
-      everything_goes_to_one_server, destinations_move, the_table_is_full, connections_are_refused,
-      some_destinations_fail], lab)
+main(lab)

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 
-from harness import SLOW, loaded, main, run, unload_all, wait_until
+from harness import SLOW, case, loaded, main, run, unload_all, wait_until
 from lab import VIP, Lab, Servers, Traffic, inside, key, sysctl
 
 DIRECTORS = {"d1": 150, "d2": 100}
@@ -237,6 +237,7 @@ def drop_in():
     run("modprobe ip_vs_lblc_rs dropin=1")
 
 
+@case
 def connections_go_on_through_the_backup():
     drop_in()
     master, backup = lab.pair()
@@ -266,6 +267,7 @@ def all_on_s1(master):
     return addresses
 
 
+@case
 def the_table_is_not_copied_but_learned_anew():
     drop_in()
     master, backup = lab.pair()
@@ -290,6 +292,7 @@ def the_table_is_not_copied_but_learned_anew():
     lab.hear()
 
 
+@case
 def with_c_it_is_not_copied_either():
     unload_all()
     master, backup = lab.pair()
@@ -315,6 +318,7 @@ def kept(addresses, **changes):
     return sum(after[address] == before[address] for address in addresses)
 
 
+@case
 def with_flag_2_a_backup_sends_destinations_where_the_master_did():
     drop_in()
     addresses = [key(n) for n in range(1000, 1200)]
@@ -324,6 +328,7 @@ def with_flag_2_a_backup_sends_destinations_where_the_master_did():
     assert without < 190, f"{without} of 200 even without the flag: the case shows nothing"
 
 
+@case
 def a_running_keepalived_is_switched_over():
     unload_all()
     director = "d1"
@@ -354,6 +359,7 @@ def a_running_keepalived_is_switched_over():
     assert table(director) == known
 
 
+@case
 def a_dead_server_loses_its_destinations():
     drop_in()
     lab.director("d1", **{"delay_loop 5": "delay_loop 1", "connect_timeout 3": f"connect_timeout {2 * SLOW}"})
@@ -372,6 +378,7 @@ def a_dead_server_loses_its_destinations():
     assert [lab.ask(address, timeout=LONG) for address in addresses[5:]] == ["s1"] * 4
 
 
+@case
 def keepalived_takes_the_flags_but_not_the_name():
     drop_in()
     lab.director("d1", **{"# flag-1": "flag-1", "# flag-2": "flag-2"})
@@ -384,7 +391,4 @@ def keepalived_takes_the_flags_but_not_the_name():
     assert "Invalid lvs_scheduler 'lblc_rs' - ignoring" in daemon.said()
 
 
-main([connections_go_on_through_the_backup, the_table_is_not_copied_but_learned_anew,
-      with_c_it_is_not_copied_either, with_flag_2_a_backup_sends_destinations_where_the_master_did,
-      a_running_keepalived_is_switched_over, a_dead_server_loses_its_destinations,
-      keepalived_takes_the_flags_but_not_the_name], lab)
+main(lab)
