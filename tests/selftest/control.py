@@ -14,7 +14,7 @@ from pathlib import Path
 from both import (BACKUP, DIRECT, MASTER, NAT, ONE_PACKET, PERSISTENT, TUNNEL, all_counted, called, connections,
                   counted, dump, fresh_port, lab, mark, netlink, on_both, refused, server,
                   servers_of, sockopt, vip, whole)
-from harness import case, cases, eq, main, run, wait_until
+from harness import case, cases, eq, lacks, main, ne, run, wait_until
 from ipvs_netlink import COMMANDS, address
 from ipvs_sockopt import DAEMON, EMPTY, GET, INFO, SET, TIMEOUT, VERSION_SIZE, daemon, dest, service
 from lab import VIP, key
@@ -28,7 +28,7 @@ def services_by_netlink(scheduler):
     for number, kind in enumerate(kinds):
         netlink.call("NEW_SERVICE", service=whole(kind, scheduler))
         yield netlink.call("GET_SERVICE", service=kind)
-        assert len(dump()) == number + 1
+        eq(len(dump()), number + 1)
     yield refused(netlink.call, "NEW_SERVICE", service=whole(mark(1), scheduler))
     yield refused(netlink.call, "NEW_SERVICE", service=mark(3))
     yield refused(netlink.call, "NEW_SERVICE", service=whole(mark(3), "none_such"))
@@ -48,7 +48,7 @@ def services_by_netlink(scheduler):
         netlink.call("DEL_SERVICE", service=kind)
         yield refused(netlink.call, "GET_SERVICE", service=kind)
         yield refused(netlink.call, "DEL_SERVICE", service=kind)
-    assert dump() == []
+    eq(dump(), [])
 
 
 @on_both
@@ -107,7 +107,7 @@ def services_by_sockopt(scheduler):
         sockopt.set("DEL", service(**kind))
         yield refused(sockopt.service, service(**kind))
         yield refused(sockopt.set, "DEL", service(**kind))
-    assert sockopt.services(0) == [] == dump()
+    eq((sockopt.services(0), dump()), ([], []))
 
 
 @on_both
@@ -137,7 +137,7 @@ def busy(scheduler):
     """Two services that had traffic."""
     for number in (1, 2):
         lab.service(scheduler, mark=number, options="-o", port=fresh_port())
-        assert None not in lab.send([key(n) for n in range(40)], port=79 + number)
+        lacks(lab.send([key(n) for n in range(40)], port=79 + number), None)
     return [all_counted(40), all_counted(40, mark(2))]
 
 
@@ -149,7 +149,7 @@ def zero_and_flush_by_netlink(scheduler):
     netlink.call("ZERO")
     yield counted(0, mark(2))
     yield refused(netlink.call, "ZERO", service=mark(3))
-    assert None not in lab.send([key(n) for n in range(40)])
+    lacks(lab.send([key(n) for n in range(40)]), None)
     yield counted(40)
     netlink.call("FLUSH")
     yield dump()
@@ -166,7 +166,7 @@ def zero_and_flush_by_sockopt(scheduler):
     sockopt.set("ZERO", service())
     yield counted(0, mark(2))
     yield refused(sockopt.set, "ZERO", service(socket.IPPROTO_TCP, fwmark=3))
-    assert None not in lab.send([key(n) for n in range(40)])
+    lacks(lab.send([key(n) for n in range(40)]), None)
     yield counted(40)
     sockopt.set("FLUSH")
     yield dump()
@@ -191,7 +191,7 @@ def timeouts_and_information(scheduler):
     # A connection ends when the timeout says so.
     sockopt.set("TIMEOUT", TIMEOUT.pack(900, 120, 1))
     netlink.call("SET_SERVICE", service=whole(mark(1), scheduler))
-    assert None not in lab.send([key(n) for n in range(10)])
+    lacks(lab.send([key(n) for n in range(10)]), None)
     yield lab.table_size()
     wait_until(lambda: lab.table_size() == 0, "they end")
     yield sum(found["active"] + found["inactive"] for found in servers_of(mark(1)))
@@ -215,7 +215,7 @@ def daemons(scheduler):
         yield netlink.call("GET_DAEMON", dump=True)
     yield refused(netlink.call, "NEW_DAEMON", daemon=both[0])
     yield [*DAEMON.iter_unpack(sockopt.get("DAEMON", b"", 2 * DAEMON.size))]
-    assert lab.hold(key(1))[0].server  # the master tells of it
+    ne(lab.hold(key(1))[0].server, None)  # the master tells of it
     wait_until(both_daemons_wait, "the daemons wait")
     for each in both:
         netlink.call("DEL_DAEMON", daemon={"state": each["state"]})
@@ -239,7 +239,7 @@ def daemons(scheduler):
 
 def comes_back_from_the_trash(scheduler, remove, add):
     lab.service(scheduler, weights={"s1": 1000})
-    assert {held.server for held in lab.hold(key(1), 3) + lab.hold(key(2))} == {"s1"}
+    eq({held.server for held in lab.hold(key(1), 3) + lab.hold(key(2))}, {"s1"})
     netlink.call("NEW_DEST", service=mark(1), dest=server("s2"))
     remove()
     yield lab.counters(), lab.ask(key(3))
@@ -283,10 +283,10 @@ def every_command_is_in_a_case():
     commands = {"IPVS_CMD_" + name for name in COMMANDS} | \
         {"IP_VS_SO_SET_" + name for name in SET} | {"IP_VS_SO_GET_" + name for name in GET}
     used = set().union(*called.values())
-    assert used == commands, commands - used
+    eq(used ^ commands, set(), "what is not in both lists of commands")
     if TABLE.exists():  # not where only this folder was taken into a kernel tree
         rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", TABLE.read_text(), re.M))
-        assert set(rows) == commands, set(rows) ^ commands
+        eq(set(rows) ^ commands, set(), f"what is not in both {TABLE.name} and the list of commands")
         for command, name in rows.items():
             assert command in called[name], f"{command} is not in {name}"
 

@@ -21,7 +21,7 @@ import sys
 import time
 
 from counted import EXPIRATION, LIMIT, STATS, TABLE, conns
-from harness import run, wait_until
+from harness import eq, run, wait_until
 from lab import inside, key
 
 DISCARD = 7  # nobody listens there
@@ -48,7 +48,7 @@ class Crowd:
             self.processes.append(subprocess.Popen([sys.executable, __file__, *map(str, role)], text=True,
                                                    stdin=subprocess.DEVNULL, stdout=subprocess.PIPE))
         for process in self.processes:
-            assert process.stdout.readline() == "ready\n"
+            eq(process.stdout.readline(), "ready\n")
         self.began = conns()
         return self
 
@@ -58,7 +58,7 @@ class Crowd:
             process.send_signal(signal.SIGTERM)
         for (role, *_), process in zip(self.roles, self.processes):
             said = process.communicate()[0]
-            assert process.returncode == 0 or any(error), f"{role} failed"
+            assert process.returncode == 0 or any(error), f"{role} ended with status {process.returncode}"
             self.did[role] = json.loads(said) if said else 0
         if not any(error):
             assert all(self.did.values()) and self.served, (self.did, self.served)

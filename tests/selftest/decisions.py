@@ -17,7 +17,7 @@ D = key(1)
 def known_server(weights, **more):
     """A service whose D is known to live on s1; the other servers are added later, as given."""
     lab.service(weights={"s1": weights.pop("s1")}, **more)
-    assert lab.ask(D) == "s1"
+    eq(lab.ask(D), "s1")
     for name, weight in weights.items():
         lab.ipvs(lab.server("-a", name, weight))
 
@@ -26,8 +26,8 @@ def known_server(weights, **more):
 def overloaded_needs_more_connections_than_weight():
     known_server({"s1": 3, "s2": 100})
     for expected in ("s1",) * 4:  # at 0, 1, 2 and 3 active it is not above 3
-        assert lab.hold(D)[0].server == expected
-    assert lab.ask(D) == "s2", "4 > 3 and s2 is half idle"
+        eq(lab.hold(D)[0].server, expected)
+    eq(lab.ask(D), "s2")  # 4 > 3 and s2 is half idle
 
 
 @case
@@ -35,70 +35,70 @@ def overloaded_needs_a_half_idle_server():
     known_server({"s1": 1, "s2": 4})
     lab.hold(D, 2)                          # s1: 2 > 1
     lab.hold(key(2))                        # s2: 1*2 < 4
-    assert lab.counters()["s2"][1] == 1
-    assert lab.ask(D) == "s2"
+    eq(lab.counters()["s2"][1], 1)
+    eq(lab.ask(D), "s2")
     # D is s2's now. Bring it home, and s2 to exactly half: 2*2 < 4 does not hold.
     lab.clear()
     known_server({"s1": 1, "s2": 4})
     lab.hold(key(2))
     lab.hold(key(2))
-    assert lab.counters()["s2"][1] == 2, lab.counters()
+    eq(lab.counters()["s2"][1], 2)
     lab.hold(D, 2)
-    assert lab.counters()["s1"][1] == 2, lab.counters()
-    assert lab.ask(D) == "s1"
+    eq(lab.counters()["s1"][1], 2)
+    eq(lab.ask(D), "s1")
 
 
 @case
 def a_server_is_its_own_reason_to_leave_only_if_half_idle():
     known_server({"s1": 1})
     lab.hold(D, 3)
-    assert lab.ask(D) == "s1", "nobody else"
+    eq(lab.ask(D), "s1")  # there is no other server
 
 
 @case
 def an_overloaded_key_moves_and_stays_there():
     known_server({"s1": 1, "s2": 100})
     held = lab.hold(D, 2)
-    assert lab.ask(D) == "s2"
+    eq(lab.ask(D), "s2")
     lab.release(held)
-    assert lab.ask(D) == "s2", "the entry was replaced"
+    eq(lab.ask(D), "s2")  # the entry was replaced
 
 
 @case
 def weight_0_quiesces():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-e", "s1", 0))
-    assert lab.ask(D) == "s2"
+    eq(lab.ask(D), "s2")
     lab.ipvs(lab.server("-e", "s1", 10))
-    assert lab.ask(D) == "s2", "the entry was replaced"
+    eq(lab.ask(D), "s2")  # the entry was replaced
 
 
 @case
 def all_weights_0_is_nobody_and_the_entry_stays():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-e", "s1", 0), lab.server("-e", "s2", 0))
-    assert lab.ask(D, timeout=0.3) is None
+    eq(lab.ask(D, timeout=0.3), None)
     lab.ipvs(lab.server("-e", "s1", 10), lab.server("-e", "s2", 10))
-    assert lab.ask(D) == "s1"
+    eq(lab.ask(D), "s1")
 
 
 @case
 def ties_go_to_the_server_added_last():
     lab.service(weights={"s1": 10, "s2": 10, "s3": 10})
-    assert lab.ask(D) == "s3"
+    eq(lab.ask(D), "s3")
 
 
 @case
 def ties_after_a_return_go_to_the_returned_server():
     lab.service(weights={"s1": 10, "s2": 10, "s3": 10})
     lab.ipvs(lab.server("-d", "s1"), lab.server("-a", "s1", 10))
-    assert lab.ask(D) == "s1"
+    eq(lab.ask(D), "s1")
 
 
 @case
 def a_weight_0_server_is_no_candidate():
     lab.service(weights={"s1": 10, "s2": 10, "s3": 0})
-    assert lab.ask(D) == "s2"
+    eq(lab.ask(D), "s2")
 
 
 @case
@@ -108,44 +108,44 @@ def least_load_counts_inactive_connections_little():
         lab.ask(key(n))                     # three inactive ones each
     wait_until(lambda: lab.active() == 0, "all closed")
     counters = lab.counters()
-    assert {counters[name][2] for name in ("s1", "s2")} == {3}, counters
+    eq({counters[name][2] for name in ("s1", "s2")}, {3})
     server = lab.hold(key(9))[0].server     # one active one: far heavier
-    assert server == "s2"
+    eq(server, "s2")
     for n in range(10, 13):
-        assert lab.ask(key(n)) == "s1"
+        eq(lab.ask(key(n)), "s1")
 
 
 @case
 def server_removed_and_returned_before_its_key_was_asked_for():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-d", "s1"), lab.server("-a", "s1", 10))
-    assert lab.ask(key(2)) == "s2"          # the less loaded one: only the entry speaks for s1
-    assert lab.ask(D) == "s1"
+    eq(lab.ask(key(2)), "s2")          # the less loaded one: only the entry speaks for s1
+    eq(lab.ask(D), "s1")
 
 
 @case
 def server_returned_after_its_key_was_asked_for():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-d", "s1"))
-    assert lab.ask(D) == "s2"
+    eq(lab.ask(D), "s2")
     lab.ipvs(lab.server("-a", "s1", 10))
-    assert lab.ask(D) == "s2"
+    eq(lab.ask(D), "s2")
 
 
 @case
 def connections_to_a_removed_server_leave_its_weight_alone():
     known_server({"s1": 2, "s2": 2})
     lab.ipvs(lab.server("-d", "s1"), lab.server("-d", "s2"))
-    assert lab.ask(D, timeout=0.3) is None
+    eq(lab.ask(D, timeout=0.3), None)
     lab.ipvs(lab.server("-a", "s2", 2), lab.server("-a", "s1", 2))
-    assert lab.ask(D) == "s1"
+    eq(lab.ask(D), "s1")
 
 
 def threshold(scheduler):
     """s1, which D has, is above its upper threshold. Where does D go, and is s1 a relief for s2?"""
     lab.clear()
     lab.service(scheduler=scheduler, weights={"s1": 100})
-    assert lab.ask(D) == "s1"
+    eq(lab.ask(D), "s1")
     lab.ipvs(lab.server("-e", "s1", 100, more="-x 2 -y 1"), lab.server("-a", "s2", 100))
     lab.hold(D, 2)
     return lab.ask(D)
@@ -154,30 +154,29 @@ def threshold(scheduler):
 @case
 def c_ignores_the_upper_threshold_on_a_hit_and_we_do_not():
     load_both()
-    assert threshold("lblc") == "s1"
-    assert threshold("lblc_rs") == "s2"
+    eq(threshold("lblc"), "s1")
+    eq(threshold("lblc_rs"), "s2")
 
 
 def relief(scheduler):
     """s1 is above its threshold but otherwise idle. Is that a reason for D to leave s2?"""
     lab.clear()
     lab.service(scheduler=scheduler, weights={"s2": 1})
-    assert lab.ask(D) == "s2"
+    eq(lab.ask(D), "s2")
     lab.ipvs(lab.server("-a", "s1", 100, more="-x 1 -y 1"), lab.server("-a", "s3", 2))
     lab.hold(key(2), 1)                     # s3 or s1
     lab.hold(key(3), 1)                     # the other one: s1 is at its threshold, s3 half full
-    assert {name: count for name, (_, count, _) in lab.counters().items()} == \
-        {"s1": 1, "s2": 0, "s3": 1}, lab.counters()
+    eq({name: count for name, (_, count, _) in lab.counters().items()}, {"s1": 1, "s2": 0, "s3": 1})
     lab.hold(D, 2)
-    assert lab.counters()["s2"][1] == 2
+    eq(lab.counters()["s2"][1], 2)
     return lab.ask(D)
 
 
 @case
 def c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not():
     load_both()
-    assert relief("lblc") == "s3"
-    assert relief("lblc_rs") == "s2"
+    eq(relief("lblc"), "s3")
+    eq(relief("lblc_rs"), "s2")
 
 
 def udp_spill(scheduler, options):
@@ -192,10 +191,10 @@ def udp_spill(scheduler, options):
 @case
 def udp_spills_with_flag_1_only():
     load_both()
-    assert udp_spill("lblc", "") == ["s1"] * 6
-    assert udp_spill("lblc", "-b flag-1") == ["s1"] * 6
-    assert udp_spill("lblc_rs", "") == ["s1"] * 6
-    assert udp_spill("lblc_rs", "-b flag-1") == ["s1"] * 4 + ["s2"] * 2
+    eq(udp_spill("lblc", ""), ["s1"] * 6)
+    eq(udp_spill("lblc", "-b flag-1"), ["s1"] * 6)
+    eq(udp_spill("lblc_rs", ""), ["s1"] * 6)
+    eq(udp_spill("lblc_rs", "-b flag-1"), ["s1"] * 4 + ["s2"] * 2)
 
 
 @case
@@ -205,11 +204,11 @@ def flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service():
         lab.clear()
         known_server({"s1": 3, "s2": 100}, scheduler=scheduler)
         for _ in range(4):
-            assert lab.ask(D) == "s1"       # with the first one: five, all inactive
-        assert lab.ask(D) == "s1"
+            eq(lab.ask(D), "s1")       # with the first one: five, all inactive
+        eq(lab.ask(D), "s1")
         run(f"ipvsadm -E -f 1 -s {scheduler} -b flag-1")
-        assert lab.ask(D) == server, scheduler
-        assert "flag-1" in run("ipvsadm -S -n")
+        eq(lab.ask(D), server, f"the server with {scheduler}")
+        has(run("ipvsadm -S -n"), "flag-1")
 
 
 def embedded_header(scheduler):
@@ -217,7 +216,7 @@ def embedded_header(scheduler):
     server did it take, if the key D belongs to s1 and the client's address to nobody?"""
     lab.clear()
     lab.service(scheduler=scheduler, weights={"s1": 10})
-    assert lab.send([D]) == ["s1"]
+    eq(lab.send([D]), ["s1"])
     lab.ipvs(lab.server("-a", "s2", 10))    # the least loaded one from now on
     before = lab.table_size()
     icmp_error(D, "10.0.1.2", 80)
@@ -233,8 +232,8 @@ def c_takes_the_clients_address_from_an_icmp_error_and_we_do_not():
         "meta mark set 1")
     sysctl("net/ipv4/vs/schedule_icmp", 1)
     try:
-        assert embedded_header("lblc") == "s2"
-        assert embedded_header("lblc_rs") == "s1"
+        eq(embedded_header("lblc"), "s2")
+        eq(embedded_header("lblc_rs"), "s1")
     finally:
         sysctl("net/ipv4/vs/schedule_icmp", 0)
 
@@ -244,8 +243,9 @@ def large_weights_and_many_connections_compare_in_64_bits():
     lab.service(weights={"s1": 2147483647, "s2": 2147483647})
     first = lab.hold(D)[0].server
     other = {"s1": "s2", "s2": "s1"}[first]
-    assert lab.hold(key(2))[0].server == other
-    assert lab.ask(D) == first and lab.ask(key(2)) == other
+    eq(lab.hold(key(2))[0].server, other)
+    eq(lab.ask(D), first)
+    eq(lab.ask(key(2)), other)
 
 
 main(lab)

@@ -10,7 +10,7 @@ from pathlib import Path
 from both import (VS, all_counted, connections, counted, fresh_port, lab, mark, netlink, on_both, server, servers_of,
                   whole)
 from counted import conns
-from harness import main, wait_until
+from harness import eq, lacks, main, wait_until
 from ipvs_netlink import address
 from lab import inside, key, sysctl
 
@@ -54,12 +54,12 @@ def still_serving(scheduler):
 def all_modes(name):
     """Each mode of a defense: yields while it is in force, and whether it defends."""
     sysctl(VS + name, 1)
-    assert sysctl(VS + name) == "1"
+    eq(sysctl(VS + name), "1")
     yield False
     with little_memory():
         sysctl(VS + name, 0)
         sysctl(VS + name, 1)
-        assert sysctl(VS + name) == "2"
+        eq(sysctl(VS + name), "2")
         yield True
         with little_memory(enough=True):
             wait_until(lambda: sysctl(VS + name) == "1", "the defense sees that there is memory")
@@ -142,7 +142,7 @@ def rates_are_estimated(scheduler):
 
     def rates():
         nonlocal sent
-        assert None not in lab.send([key(n) for n in range(60)])
+        lacks(lab.send([key(n) for n in range(60)]), None)
         sent += 60
         everything = [netlink.call("GET_SERVICE", service=mark(1))[0]["service"], *servers_of(mark(1))]
         return all(it["stats64"][name] for it in everything for name in ("cps", "inpps", "inbps"))
@@ -152,7 +152,7 @@ def rates_are_estimated(scheduler):
     yield counted(0), netlink.call("GET_SERVICE", service=mark(1))[0]["service"]["stats64"]
     sysctl(VS + "run_estimation", 0)
     wait_until(lambda: not estimators(), "the estimators stop")
-    assert None not in lab.send([key(n) for n in range(60)])
+    lacks(lab.send([key(n) for n in range(60)]), None)
     yield counted(0)
     sysctl(VS + "run_estimation", 1)
     yield all_counted(60)

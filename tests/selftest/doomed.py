@@ -58,7 +58,8 @@ def wave(count, seed):
     os.close(ready)
     scheduled = sum(struct.unpack("I", os.read(ready_in, 4))[0] for _ in children)
     os.close(open_gate)
-    assert all(os.waitpid(pid, 0)[1] == 0 for pid in children)
+    statuses = {os.waitpid(pid, 0)[1] for pid in children}
+    assert statuses == {0}, f"processes ended with {statuses}"
     os.close(gate)
     os.close(ready_in)
     return scheduled

@@ -24,7 +24,7 @@ import socket
 from counted import (DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, calls, conns,
                      numbers)
 from crowd import DISCARD, SO_MARK, Crowd
-from harness import case, ksft, load_both, main, run, unload_all, wait_until, with_progress
+from harness import case, eq, ge, gt, ksft, lacks, load_both, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
 from sockopt import Ipvs
 from verdict import read, write
@@ -92,7 +92,7 @@ def fail_each(operation, undo, errors=(errno.ENOMEM,), last=None, check=serves, 
     assert not error and left, error
     after, total = state(), NEVER - left
     undo()
-    assert state() == before
+    eq(state(), before)
     nths = itertools.count(1)
     if last and last < total and not (FULL and others):
         chosen = sorted(random.Random(SEED).sample(range(1, total - last), min(others, total - last - 1)))
@@ -121,7 +121,7 @@ def fail_each(operation, undo, errors=(errno.ENOMEM,), last=None, check=serves, 
 
 
 def never_fails(operation, undo, **more):
-    assert fail_each(operation, undo, errors=(), **more) == 0
+    eq(fail_each(operation, undo, errors=(), **more), 0)
 
 
 def service(scheduler="lblc_rs"):
@@ -135,7 +135,7 @@ def service(scheduler="lblc_rs"):
 @case
 def adding_a_service():
     run("modprobe ip_vs_lblc_rs")
-    assert fail_each(lambda: ipvs.add(1, "lblc_rs"), lambda: ipvs.delete(1), check=lambda: None) >= 5
+    ge(fail_each(lambda: ipvs.add(1, "lblc_rs"), lambda: ipvs.delete(1), check=lambda: None), 5)
 
 
 @case
@@ -178,11 +178,11 @@ def adding_servers():
         serves()
         if there:
             ipvs.delete_server(1, lab.address("s1"), nth)
-        assert state() == before
+        eq(state(), before)
         serves()
         if left:
             break
-    assert failed
+    gt(failed, 0, "the number of failures")
 
 
 @case
@@ -220,7 +220,7 @@ def changing_the_scheduler():
         check = (lambda: None) if "rr" in (old, new) else serves
         failed = fail_each(lambda: ipvs.edit(1, new), lambda: ipvs.edit(1, old), check=check,
                            may_have_none=new == "rr")
-        assert failed >= least, (old, new)
+        ge(failed, least, f"the number of failed changes from {old} to {new}")
         ipvs.delete(1)
 
 
@@ -229,7 +229,7 @@ def writing_the_sysctls():
     service()
     for name, old, new in ((LIMIT, DEFAULT_LIMIT, 777), (EXPIRATION, DAY, 888)):
         fd = os.open("/proc/sys/" + name, os.O_WRONLY)
-        assert fail_each(lambda: os.pwrite(fd, b"%d" % new, 0), lambda: sysctl(name, old)) >= 1
+        ge(fail_each(lambda: os.pwrite(fd, b"%d" % new, 0), lambda: sysctl(name, old)), 1)
         os.close(fd)
 
 
@@ -254,7 +254,7 @@ def reading_the_files():
                 lines = b"".join(got).decode().splitlines()
                 assert len(lines) == (301 if path == TABLE else 1), lines
 
-        assert fail_each(look, got.clear, check=is_whole) >= 5
+        ge(fail_each(look, got.clear, check=is_whole), 5)
 
 
 # Of the kernel's own parts of a namespace some do not say ENOMEM. All of these have been heard.
@@ -268,7 +268,8 @@ def making_a_namespace():
 
     def undo():
         nonlocal complete, missing
-        assert os.path.exists(TABLE) and os.path.exists(STATS) and not read(TABLE)
+        eq([os.path.exists(path) for path in (TABLE, STATS)], [True, True], "which files exist")
+        eq(read(TABLE), "", TABLE)
         # A file less is said in the log, and the default is used.
         there = [os.path.exists("/proc/sys/" + name) for name in (LIMIT, EXPIRATION)]
         complete, missing = complete + all(there), missing + (not all(there))
@@ -291,7 +292,7 @@ def making_a_namespace():
             failed += 1
         else:
             undo()
-        assert state() == before, nth
+        eq(state(), before, f"the state after allocation {nth} failed")
     assert failed and injected > failed and complete, (failed, injected, complete)
     serves()
     ksft.print_msg(f"{total} allocations, of which {injected} failed: {failed} said so, {complete} did not "
@@ -325,7 +326,7 @@ def loading_and_unloading_the_module():
 
     # The last ones are our init's. Before them the kernel makes the module's trace events, and warns
     # (event_define_fields()) when it has no memory for that, which would taint all that follows.
-    assert fail_each(load, unload, last=90, check=lambda: None, same=without_files, others=0) >= 20
+    ge(fail_each(load, unload, last=90, check=lambda: None, same=without_files, others=0), 20)
     load()
     never_fails(unload, load, last=60)
     os.close(fd)
@@ -347,13 +348,13 @@ def a_connection_whose_entry_cannot_be_had():
             assert not error and conns() == had + 1 and after["inserts"] == before["inserts"], (nth, error)
             without += 1
             sock.sendto(b"", (key(number), DISCARD))
-            assert numbers(STATS)["inserts"] == after["inserts"] + 1
+            eq(numbers(STATS)["inserts"], after["inserts"] + 1)
         # A packet more or less at hand moves the entry's turn by one, past `nth`: then all over again.
         nth, rounds = (1, rounds + 1) if left else (nth + 1, rounds)
         if left and (without or rounds == 5):
             break
     sock.close()
-    assert without >= 1
+    ge(without, 1)
     serves()
 
 
@@ -374,7 +375,7 @@ def no_entry_can_be_had_on_any_path():
         inject("failslab", probability=0, cache_filter="N")
         write("/sys/kernel/slab/ip_vs_lblc_rs_entry/failslab", "0")
     serves()
-    assert numbers(STATS)["inserts"]
+    gt(numbers(STATS)["inserts"], 0, "the number of entries inserted afterwards")
     ksft.print_msg(f"{stats['failures']} entries could not be had, {crowd}")
 
 
@@ -398,7 +399,8 @@ def the_table_cannot_grow():
         inject("failslab", probability=0, task_filter="N")
     table = numbers(TABLE)
     assert table["entries"] == 3000 and table["buckets"] == 1024, table
-    assert None not in homes and lab.send(keys) == homes
+    lacks(homes, None)
+    eq(lab.send(keys), homes)
 
 
 @case

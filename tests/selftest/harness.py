@@ -49,13 +49,37 @@ def with_progress(them):
         yield it
 
 
-def eq(got, want, what="it"):
-    """Asserts that they are equal, or says both; of two dictionaries, only what differs."""
+def eq(got, want, what="the value"):
+    """Asserts that they are equal; shows both if not, or of two dictionaries what differs."""
     if got == want:
         return
     if isinstance(got, dict) and isinstance(want, dict):
         raise AssertionError(what + " differs:\n" + "\n".join(verdict.differences(want, got)))
     raise AssertionError(f"{what} is {got!r}, not {want!r}")
+
+
+def ne(got, unwanted, what="the value"):
+    assert got != unwanted, f"{what} is {got!r}"
+
+
+def gt(got, bound, what="the value"):
+    assert got > bound, f"{what} is {got!r}, not more than {bound!r}"
+
+
+def ge(got, bound, what="the value"):
+    assert got >= bound, f"{what} is {got!r}, less than {bound!r}"
+
+
+def le(got, bound, what="the value"):
+    assert got <= bound, f"{what} is {got!r}, more than {bound!r}"
+
+
+def has(got, part, what="the value"):
+    assert part in got, f"{what} is {got!r}, without {part!r}"
+
+
+def lacks(got, part, what="the value"):
+    assert part not in got, f"{what} is {got!r}, with {part!r}"
 
 
 class Skip(Exception):

@@ -4,7 +4,7 @@
 
 from collections import Counter
 
-from harness import case, loaded, main, run, unload_all, wait_until
+from harness import case, eq, has, lacks, loaded, main, run, unload_all, wait_until
 from lab import Lab, Traffic, key
 
 lab = Lab()
@@ -14,17 +14,18 @@ def gone():
     """Unloads the module, which must be possible."""
     lab.clear()
     run("rmmod ip_vs_random_rs")
-    assert "ip_vs_random_rs" not in loaded()
+    lacks(loaded(), "ip_vs_random_rs")
 
 
 @case
 def it_schedules_by_lot():
     unload_all()
     lab.service("random_rs", options="-o", weights={"s1": 100, "s2": 100, "s3": 200, "s4": 0})
-    assert "ip_vs_random_rs" in loaded() and "ip_vs_lblc_rs" not in loaded()
+    has(loaded(), "ip_vs_random_rs")
+    lacks(loaded(), "ip_vs_lblc_rs")
     got = Counter(lab.send([key(1)] * 2000))
     # Six standard deviations to each side.
-    assert set(got) == {"s1", "s2", "s3"} and sum(got.values()) == 2000, got
+    eq((set(got), sum(got.values())), ({"s1", "s2", "s3"}, 2000), "servers, and packets served")
     assert all(380 < got[name] < 620 for name in ("s1", "s2")) and 865 < got["s3"] < 1135, got
     gone()
 
@@ -34,9 +35,9 @@ def it_honours_weight_0_and_the_upper_threshold():
     lab.service("random_rs", weights={"s1": 1})
     lab.hold(key(1), 2)
     lab.ipvs(lab.server("-e", "s1", 1, more="-x 2 -y 1"), lab.server("-a", "s2", 0))
-    assert lab.ask(key(2), timeout=0.3) is None
+    eq(lab.ask(key(2), timeout=0.3), None)
     lab.ipvs(lab.server("-e", "s2", 1))
-    assert [lab.ask(key(n)) for n in range(10)] == ["s2"] * 10
+    eq([lab.ask(key(n)) for n in range(10)], ["s2"] * 10)
     gone()
 
 
@@ -50,10 +51,10 @@ def it_lives_beside_ours_under_traffic():
                 traffic.flows()
                 lab.ipvs(lab.server("-d", "s4"), lab.server("-a", "s4", 10))
                 traffic.flows()
-    assert {"ip_vs_random_rs", "ip_vs_lblc_rs"} <= loaded()
+    eq({"ip_vs_random_rs", "ip_vs_lblc_rs"} - loaded(), set(), "modules that are not loaded")
     # Only ours has something to show.
     with open("/proc/thread-self/net/ip_vs_lblc_rs_stats") as file:
-        assert not file.read()
+        eq(file.read(), "")
     gone()
     wait_until(lambda: run("rmmod ip_vs_lblc_rs", check=False).returncode == 0, "ours goes as well")
 

@@ -4,7 +4,7 @@
 
 from collections import Counter
 
-from harness import case, main, run, wait_until
+from harness import case, eq, has, lacks, main, ne, run, wait_until
 from lab import PORTS, VIP, VIP6, Lab, key
 
 lab = Lab()
@@ -20,8 +20,8 @@ def locality_200_destinations_three_rounds():
     keys = [key(n) for n in range(200)]
     first = ask_all(keys)
     assert None not in first and set(first) == set(lab.names), Counter(first)
-    assert ask_all(keys) == first
-    assert ask_all(reversed(keys)) == first[::-1]
+    eq(ask_all(keys), first)
+    eq(ask_all(reversed(keys)), first[::-1])
 
 
 @case
@@ -40,30 +40,31 @@ def two_services_with_the_same_destinations_are_independent():
     keys = [key(n) for n in range(20)]
     one, two = ask_all(keys, port=PORTS[0]), ask_all(keys, port=PORTS[1])
     assert set(one) == {"s1", "s2"} and set(two) == {"s3", "s4"}, (one, two)
-    assert ask_all(keys, port=PORTS[0]) == one and ask_all(keys, port=PORTS[1]) == two
+    eq(ask_all(keys, port=PORTS[0]), one)
+    eq(ask_all(keys, port=PORTS[1]), two)
 
 
 @case
 def one_vip_is_one_destination():
     service = lab.service(service=f"-t {VIP}:80", port=80, how="-m")
-    assert len({lab.ask(VIP) for _ in range(20)}) == 1
+    eq(len({lab.ask(VIP) for _ in range(20)}), 1)
     server = lab.ask(VIP)
     lab.ipvs(lab.server("-e", server, 0, service, port=80, how="-m"))
     other = lab.ask(VIP)
-    assert other not in (None, server)
-    assert {lab.ask(VIP) for _ in range(5)} == {other}
+    lacks((None, server), other)
+    eq({lab.ask(VIP) for _ in range(5)}, {other})
 
 
 @case
 def nat():
     lab.service(service=f"-t {VIP}:80", port=80, how="-m")
-    assert len({lab.ask(VIP) for _ in range(10)}) == 1
+    eq(len({lab.ask(VIP) for _ in range(10)}), 1)
 
 
 @case
 def direct_routing():
     lab.service(how="-g")
-    assert ask_all([key(1)] * 5) == [lab.ask(key(1))] * 5
+    eq(ask_all([key(1)] * 5), [lab.ask(key(1))] * 5)
 
 
 @case
@@ -76,7 +77,7 @@ def tunnel():
     keys = [key(n) for n in range(8)]
     first = ask_all(keys)
     assert None not in first and len(set(first)) == 4, first
-    assert ask_all(keys) == first
+    eq(ask_all(keys), first)
 
 
 @case
@@ -85,13 +86,13 @@ def ipv6_fwmark():
     keys = [key(n, ipv6=True) for n in range(40)]
     first = ask_all(keys)
     assert set(first) == set(lab.names), Counter(first)
-    assert ask_all(keys) == first
+    eq(ask_all(keys), first)
 
 
 @case
 def ipv6_vip():
     lab.service(service=f"-t [{VIP6}]:80", ipv6=True, port=80, how="-m")
-    assert len({lab.ask(VIP6) for _ in range(10)}) == 1
+    eq(len({lab.ask(VIP6) for _ in range(10)}), 1)
 
 
 @case
@@ -99,8 +100,8 @@ def ipv6_addresses_with_swapped_halves_are_two_keys():
     lab.service(ipv6=True, weights={"s1": 10, "s2": 10})
     one, two = "fd00:d::1:2", "fd00:d::2:1"
     first = lab.hold(one)[0].server
-    assert lab.hold(two)[0].server != first
-    assert (lab.ask(one), lab.ask(two)) == (first, {"s1": "s2", "s2": "s1"}[first])
+    ne(lab.hold(two)[0].server, first)
+    eq((lab.ask(one), lab.ask(two)), (first, {"s1": "s2", "s2": "s1"}[first]))
 
 
 @case
@@ -109,7 +110,7 @@ def udp():
     keys = [key(n) for n in range(40)]
     first = lab.send(keys)
     assert set(first) == set(lab.names), Counter(first)
-    assert lab.send(keys) == first
+    eq(lab.send(keys), first)
 
 
 @case
@@ -117,11 +118,11 @@ def udp_one_packet_scheduling():
     lab.service(options="-o")
     keys = [key(n) for n in range(40)]
     first = lab.send(keys)
-    assert None not in first
+    lacks(first, None)
     for _ in range(3):
-        assert lab.send(keys) == first
+        eq(lab.send(keys), first)
     # Every packet was scheduled, and none left a connection.
-    assert all(active == inactive == 0 for _, active, inactive in lab.counters().values())
+    eq({counts[1:] for counts in lab.counters().values()}, {(0, 0)}, "active and inactive connections")
 
 
 @case
@@ -130,20 +131,20 @@ def sctp():
     keys = [key(n) for n in range(8)]
     first = ask_all(keys, protocol="sctp")
     assert None not in first and len(set(first)) == 4, first
-    assert ask_all(keys, protocol="sctp") == first
+    eq(ask_all(keys, protocol="sctp"), first)
 
 
 @case
 def persistence_comes_before_the_scheduler():
     lab.service(options="-p 300")
-    assert len({lab.ask(key(n)) for n in range(20)}) == 1, "one client, one server"
+    eq(len({lab.ask(key(n)) for n in range(20)}), 1)  # one client, one server
 
 
 @case
 def service_deleted_with_live_entries():
     for _ in range(3):
         lab.service()
-        assert None not in ask_all([key(n) for n in range(50)])
+        lacks(ask_all([key(n) for n in range(50)]), None)
         run("ipvsadm -D -f 1")
 
 
@@ -152,9 +153,9 @@ def services_flushed_with_live_entries():
     lab.service(mark=1)
     lab.service(mark=2)
     for port in PORTS:
-        assert None not in ask_all([key(n) for n in range(50)], port=port)
+        lacks(ask_all([key(n) for n in range(50)], port=port), None)
     run("ipvsadm -C")
-    assert lab.ask(key(1), timeout=0.3) is None
+    eq(lab.ask(key(1), timeout=0.3), None)
 
 
 @case
@@ -164,15 +165,16 @@ def save_and_restore():
     assert "-s lblc_rs" in saved, saved
     run("ipvsadm -C")
     run(["ipvsadm-restore"], input=saved + "\n")
-    assert run("ipvsadm-save -n") == saved
+    eq(run("ipvsadm-save -n"), saved)
     server = lab.ask(key(7))
-    assert server in ("s1", "s2") and lab.ask(key(7)) == server
+    has(("s1", "s2"), server)
+    eq(lab.ask(key(7)), server)
 
 
 @case
 def nothing_is_scheduled_without_servers():
     run("ipvsadm -A -f 1 -s lblc_rs")
-    assert lab.ask(key(1), timeout=0.3) is None
+    eq(lab.ask(key(1), timeout=0.3), None)
     lab.ipvs(lab.server("-a", "s2", 1))
     wait_until(lambda: lab.ask(key(1)) == "s2", "the first server serves")
 

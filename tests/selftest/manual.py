@@ -89,9 +89,9 @@ def the_readmes_transparent_cache():
 @case
 def why_a_destination_moved():
     lab.service()
-    assert lab.ask("198.18.0.7")
+    ne(lab.ask("198.18.0.7"), None)
     for command in commands("Why a destination moved"):
-        assert run(command), command
+        assert run(command), f"{command} prints nothing"
 
 
 @case
@@ -99,7 +99,7 @@ def a_shorter_memory():
     run("modprobe ip_vs_lblc_rs")
     for command in commands("A shorter memory"):
         run(command)
-    assert sysctl("net/ipv4/vs/lblc_expiration") == "3600"
+    eq(sysctl("net/ipv4/vs/lblc_expiration"), "3600")
 
 
 @case

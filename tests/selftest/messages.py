@@ -16,7 +16,7 @@ import time
 from collections import Counter
 
 import ipvs_netlink as netlink_abi
-from harness import case, load_both, main, run, unload_all
+from harness import case, eq, load_both, main, ne, run, unload_all
 from ipvs_garbage import OURS, Garbage, renamed
 from ipvs_netlink import COMMANDS, DEST, SERVICE, Netlink, address, attribute, split
 from ipvs_sockopt import Sockopt
@@ -67,7 +67,7 @@ def state():
         service = stable(data, SERVICE_VARIES)
         identity = tuple(pair for pair in service if pair[0] in IDENTITY)
         which = attribute(1, b"".join(attribute(*pair) for pair in identity))
-        assert identity not in found, "a service is listed twice"
+        assert identity not in found, f"{name(identity)} is listed twice"
         found[identity] = (service, tuple(stable(one, DEST_VARIES) for one in ask("GET_DEST", which)))
     return found
 
@@ -159,10 +159,10 @@ def serves(scheduler):
     got = lab.send([key(n) for n in range(20)])
     assert None not in got, got
     if scheduler == OURS:
-        assert calls() == before + 20, (before, calls())
+        eq(calls(), before + 20, "the number of calls")
         with open(ENTRIES) as file:
             shown = [line.split(" entries")[0] for line in file if not line.startswith("  ")]
-        assert sorted(shown) == listed(state()), shown
+        eq(sorted(shown), listed(state()), ENTRIES)
 
 
 def storm(scheduler, seed, count):
@@ -184,7 +184,7 @@ def storm(scheduler, seed, count):
             taken[str(message[1]).split()[0]] += 1
             assert len(changed) == 1 or len(now) == 2, f"{where} changed {str(changed)[:200]}"
         if changed and scheduler == OURS:
-            assert sorted(service for service, _ in counters()) == listed(now), where
+            eq(sorted(service for service, _ in counters()), listed(now), f"{where}; the list of services")
         answers.append((where, codes, hash(frozenset(now.items()))))
         if number % 100 == 99:
             wild(number)
@@ -231,14 +231,14 @@ def many_services_and_servers():
     for port in range(1, 2001):
         netlink.call("NEW_DEST", service=MARK, dest={
             "addr": address("10.0.11.2"), "port": port, "method": 3, "weight": 0, "upper": 0, "lower": 0})
-    assert [service for service, _ in counters()] == [f"FWM {mark}" for mark in range(1, 2001)]
-    assert len(netlink.call("GET_DEST", dump=True, service=MARK)) == 2000 + len(lab.names)
+    eq([service for service, _ in counters()], [f"FWM {mark}" for mark in range(1, 2001)])
+    eq(len(netlink.call("GET_DEST", dump=True, service=MARK)), 2000 + len(lab.names))
     serves(OURS)
     for port in range(1, 1001):
         netlink.call("DEL_DEST", service=MARK, dest={"addr": address("10.0.11.2"), "port": port})
     serves(OURS)
     netlink.call("FLUSH")
-    assert not [*counters()]
+    eq([*counters()], [])
 
 
 # Our sysctls ------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ def sysctls_refuse_nonsense_as_c_does():
         sysctl(path, before)
     print(f"# {2 * count} writes: {seen['EINVAL']} refused")
     lab.service()
-    assert lab.ask(key(1))
+    ne(lab.ask(key(1)), None)
 
 
 main(lab)

@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 
-from harness import case, eq, loaded, main, run, unload_all, wait_until
+from harness import case, eq, lacks, loaded, main, ne, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key, sysctl
 
 lab = Lab()
@@ -52,22 +52,22 @@ def modinfo_says_what_it_is():
 def unloading_is_refused_while_in_use():
     run("modprobe ip_vs_lblc_rs")
     lab.service()
-    assert lab.ask(key(1))
+    ne(lab.ask(key(1)), None)
     said = refused("rmmod ip_vs_lblc_rs")
     assert "in use" in said, said
-    assert lab.ask(key(1))
+    ne(lab.ask(key(1)), None)
     lab.clear()
     run("rmmod ip_vs_lblc_rs")
-    assert "ip_vs_lblc_rs" not in loaded()
+    lacks(loaded(), "ip_vs_lblc_rs")
 
 
 @case
 def the_module_goes_and_leaves_nothing():
     unload_all()
     run("modprobe ip_vs_lblc_rs")
-    assert exists()
+    assert exists(), f"there is no {EXPIRATION}"
     run("rmmod ip_vs_lblc_rs")
-    assert not exists()
+    assert not exists(), f"{EXPIRATION} is still there"
     run("modprobe ip_vs_lblc_rs")
     eq(sysctl(EXPIRATION), DAY, EXPIRATION)
 
@@ -180,7 +180,7 @@ def drop_in_takes_the_name_of_cs_module():
         saved = run("ipvsadm -S -n")
         assert "-s lblc_rs" not in saved, saved
         server = lab.ask(key(1))
-        assert server, "nobody answers"
+        assert server, "no server answers"
         eq({lab.ask(key(1)) for _ in range(5)}, {server}, "who answers later")
         lab.clear()
         keepalived_uses_us()

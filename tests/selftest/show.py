@@ -8,7 +8,7 @@ import threading
 import time
 from collections import Counter
 
-from harness import case, main, run, wait_until
+from harness import case, eq, lacks, main, ne, run, wait_until
 from lab import VIP, VIP6, Lab, inside, key, sysctl
 
 lab = Lab()
@@ -51,11 +51,9 @@ def every_destination_its_server_and_age():
     lab.ask(key(0))
     for size in (None, 100):
         services, lines = read(size=size)
-        assert lines == ["FWM 1 entries 300 buckets 4096 max 262144 expiration 86400 bytes 51968"], \
-            lines
+        eq(lines, ["FWM 1 entries 300 buckets 4096 max 262144 expiration 86400 bytes 51968"])
         shown = services["FWM 1"]
-        assert servers(shown) == \
-            {name: f"{lab.address(server)}:0" for name, server in asked.items()}
+        eq(servers(shown), {name: f"{lab.address(server)}:0" for name, server in asked.items()})
         assert shown[key(0)][1] < shown[key(1)][1], (shown[key(0)], shown[key(1)])
 
 
@@ -69,39 +67,39 @@ def services_of_all_kinds():
     sysctl("net/ipv4/vs/lblc_expiration", 60)
     services, lines = read()
     sysctl("net/ipv4/vs/lblc_expiration", 86400)
-    assert list(services) == [f"TCP {VIP}:80", f"UDP {VIP}:80", f"TCP [{VIP6}]:80", "FWM6 2"]
+    eq(list(services), [f"TCP {VIP}:80", f"UDP {VIP}:80", f"TCP [{VIP6}]:80", "FWM6 2"])
     assert all(" expiration 60 " in line for line in lines), lines
-    assert servers(services[f"TCP [{VIP6}]:80"]) == {VIP6: f"{lab.address(server, True)}:80"}
+    eq(servers(services[f"TCP [{VIP6}]:80"]), {VIP6: f"{lab.address(server, True)}:80"})
 
 
 @case
 def a_service_that_goes_is_not_shown():
     lab.service()
     lab.service("rr", mark=2)
-    assert list(read()[0]) == ["FWM 1"]
+    eq(list(read()[0]), ["FWM 1"])
     run("ipvsadm -E -f 1 -s wlc")
-    assert not read()[0]
+    eq(read()[0], {})
 
 
 @case
 def a_replaced_server_is_shown():
     lab.service(weights={"s1": 10})
-    assert lab.ask(key(1)) == "s1"
+    eq(lab.ask(key(1)), "s1")
     lab.ipvs(lab.server("-a", "s2", 10), lab.server("-e", "s1", 0))
-    assert lab.ask(key(1)) == "s2"
-    assert servers(read()[0]["FWM 1"]) == {key(1): f"{lab.address('s2')}:0"}
+    eq(lab.ask(key(1)), "s2")
+    eq(servers(read()[0]["FWM 1"]), {key(1): f"{lab.address('s2')}:0"})
 
 
 @case
 def root_of_this_namespace_only():
     lab.service()
     lab.ask(key(1))
-    assert os.stat(FILE).st_mode & 0o777 == 0o400
+    eq(os.stat(FILE).st_mode & 0o777, 0o400)
     denied = subprocess.run(["setpriv", "--reuid", "1000", "--clear-groups", "cat", FILE],
                             capture_output=True, text=True)
-    assert denied.returncode and not denied.stdout
+    eq((denied.returncode, denied.stdout), (1, ""), "status and output of cat as uid 1000")
     with inside("client"):
-        assert not read()[0]
+        eq(read()[0], {})
 
 
 @case
@@ -109,13 +107,13 @@ def what_stays_is_shown_exactly_once_under_churn():
     lab.service(options="-o")
     lab.service(options="-o", mark=2)
     stay = {key(n) for n in range(500)}
-    assert None not in lab.send(sorted(stay))
+    lacks(lab.send(sorted(stay)), None)
     stop, seen = threading.Event(), Counter()
 
     def reader():
         while not stop.is_set():
             services, _ = read(size=500)  # raises if anything is there twice
-            assert stay <= set(services["FWM 1"]), "something was left out"
+            eq(stay - set(services["FWM 1"]), set(), "what was left out")
             seen["reads"] += 1
 
     failed = []
@@ -149,16 +147,16 @@ def an_open_file_outlives_its_service_and_the_module():
     for n in range(200):
         lab.ask(key(n))
     with open(FILE, "rb", buffering=0) as file:
-        assert file.read(100)
+        ne(file.read(100), b"")
         lab.clear()
-        assert b"FWM" not in file.read(1 << 16)
+        lacks(file.read(1 << 16), b"FWM")
         run("rmmod ip_vs_lblc_rs")
         try:
             left = file.read(100)
         except OSError:
             left = b""
-        assert not left
-    assert not os.path.exists(FILE)
+        eq(left, b"")
+    assert not os.path.exists(FILE), f"{FILE} is still there"
 
 
 main(lab)

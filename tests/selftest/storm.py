@@ -13,7 +13,7 @@ import time
 
 from counted import DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, conns, numbers
 from crowd import Crowd
-from harness import SLOW, case, eq, ksft, load_both, loaded, main, run, unload_all, wait_until, with_progress
+from harness import SLOW, case, eq, gt, ksft, le, load_both, loaded, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
 from sockopt import GONE, Ipvs, allowed
 
@@ -172,7 +172,7 @@ def servers_come_change_and_go_by_the_thousand():
                 did["deleted"] += 1
             if step % 500 == 0:
                 crowd.flows(100)
-        assert len(lab_servers()) == len(there) + len(lab.names)
+        eq(len(lab_servers()), len(there) + len(lab.names))
         for server in there:
             ipvs.delete_server(1, *server)
         crowd.flows(100)
@@ -218,7 +218,7 @@ def the_table_is_filled_to_its_limit_and_beyond_while_that_changes():
             for _ in with_progress(range(total)):
                 limit = min(int(10 ** (chance.random() * 7.3)), MOST_ENTRIES)
                 sysctl(LIMIT, limit)
-                assert sysctl(LIMIT) == str(limit)
+                eq(sysctl(LIMIT), str(limit))
                 crowd.flows(chance.randrange(10, 3000))
                 # A sender that runs may have put one more in, and not yet another one out.
                 wait_until(lambda: numbers(TABLE)["entries"] <= limit + 4, "what is over is evicted")
@@ -226,9 +226,9 @@ def the_table_is_filled_to_its_limit_and_beyond_while_that_changes():
             wait_until(lambda: numbers(TABLE)["entries"] >= 1000, "it is full")
             before = numbers(STATS)["evictions"]
             crowd.flows(5000)
-            assert numbers(STATS)["evictions"] > before + 1000
+            gt(numbers(STATS)["evictions"], before + 1000)
         adds_up(began)
-        assert numbers(TABLE)["entries"] <= 1000
+        le(numbers(TABLE)["entries"], 1000)
         evicted = numbers(STATS)["evictions"]
     finally:
         sysctl(LIMIT, DEFAULT_LIMIT)
@@ -251,7 +251,7 @@ def the_expiration_changes_from_1_to_the_most_under_load():
             for step in with_progress(range(total)):
                 value = (1, most)[step % 2] if chance.random() < 0.5 else chance.choice(values)
                 sysctl(EXPIRATION, value)
-                assert sysctl(EXPIRATION) == str(value)
+                eq(sysctl(EXPIRATION), str(value))
                 crowd.flows(chance.randrange(1, 1000))
             sysctl(EXPIRATION, most)
             crowd.flows(10000)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The scheduler of a live service changes under traffic."""
 
-from harness import case, load_both, main, run
+from harness import case, eq, has, lacks, load_both, main, ne, run
 from lab import Lab, Traffic, key
 
 lab = Lab()
@@ -20,7 +20,8 @@ def swapped_to_and_from(*schedulers, rounds=6):
         run("ipvsadm -E -f 1 -s lblc_rs")
         traffic.flows()
     first = [lab.ask(key(n)) for n in range(20)]
-    assert None not in first and [lab.ask(key(n)) for n in range(20)] == first
+    lacks(first, None)
+    eq([lab.ask(key(n)) for n in range(20)], first)
 
 
 @case
@@ -44,15 +45,17 @@ def an_edit_binds_to_a_service_that_has_servers():
     lab.service("rr")
     run("ipvsadm -E -f 1 -s lblc_rs")
     first = [lab.ask(key(n)) for n in range(20)]
-    assert set(first) == set(lab.names) and [lab.ask(key(n)) for n in range(20)] == first
+    eq(set(first), set(lab.names))
+    eq([lab.ask(key(n)) for n in range(20)], first)
 
 
 @case
 def a_failed_swap_keeps_locality_working():
     lab.service()
-    assert lab.ask(key(1))
-    assert run("ipvsadm -E -f 1 -s no_such_scheduler", check=False).returncode
-    assert "lblc_rs" in run("ipvsadm -S -n") and lab.ask(key(1))
+    ne(lab.ask(key(1)), None)
+    ne(run("ipvsadm -E -f 1 -s no_such_scheduler", check=False).returncode, 0, "the status of ipvsadm")
+    has(run("ipvsadm -S -n"), "lblc_rs")
+    ne(lab.ask(key(1)), None)
 
 
 @case

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The table: it grows and shrinks, has a limit, and counts what happens to it."""
 
+import errno
 import os
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import threading
 from collections import Counter
 
 from counted import DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, calls, numbers
-from harness import case, main, run, wait_until
+from harness import case, eq, ge, lacks, le, main, run, wait_until
 from lab import Lab, inside, key, sysctl
 
 lab = Lab()
@@ -36,23 +37,23 @@ def it_grows_under_traffic_and_loses_nothing():
     assert table["entries"] == 6000 and table["buckets"] >= 12000, table
     assert table["bytes"] <= 100 * table["entries"], table
     assert stats["resizes"] >= 1 and stats["inserts"] == 6000, stats
-    assert lab.send(keys) == first
-    assert numbers(STATS)["hits"] == stats["hits"] + 6000
+    eq(lab.send(keys), first)
+    eq(numbers(STATS)["hits"], stats["hits"] + 6000)
 
 
 @case
 def it_shrinks_when_the_limit_is_lowered():
     lab.service(options="-o")
     keys = [key(n) for n in range(3000)]
-    assert None not in lab.send(keys)
+    lacks(lab.send(keys), None)
     wait_until(lambda: fits() and numbers(TABLE)["buckets"] >= 4096, "the table has grown")
     sysctl(LIMIT, 40)
     try:
         wait_until(lambda: numbers(TABLE)["entries"] <= 40, "what is over the limit is evicted")
         wait_until(fits, "the table has shrunk")
-        assert numbers(STATS)["evictions"] == 3000 - 40
-        assert None not in lab.send(keys[:200])
-        assert numbers(TABLE)["entries"] <= 40
+        eq(numbers(STATS)["evictions"], 3000 - 40)
+        lacks(lab.send(keys[:200]), None)
+        le(numbers(TABLE)["entries"], 40)
     finally:
         sysctl(LIMIT, DEFAULT)
 
@@ -68,12 +69,13 @@ def what_is_asked_for_stays_when_a_flood_fills_the_table():
         for start in range(1000, 9000, 100):
             lab.send([key(n) for n in range(start, start + 100)])
             before = numbers(STATS)
-            assert lab.send(hot) and numbers(TABLE)["entries"] <= 400
+            lab.send(hot)
+            le(numbers(TABLE)["entries"], 400)
             kept += numbers(STATS)["hits"] - before["hits"]
             asked += len(hot)
         assert kept >= 0.95 * asked, (kept, asked)
-        assert numbers(STATS)["evictions"] >= 7000
-        assert None not in home
+        ge(numbers(STATS)["evictions"], 7000)
+        lacks(home, None)
     finally:
         sysctl(LIMIT, DEFAULT)
 
@@ -84,12 +86,12 @@ def entries_of_removed_servers_make_room_first():
     sysctl(LIMIT, 600)
     try:
         stay, go = ([key(n) for n in range(start, start + 300)] for start in (0, 1000))
-        assert set(lab.send(go)) == {"s1"}
+        eq(set(lab.send(go)), {"s1"})
         lab.ipvs(lab.server("-a", "s2", 1000), lab.server("-d", "s1"))
-        assert set(lab.send(stay)) == {"s2"}
+        eq(set(lab.send(stay)), {"s2"})
         before = numbers(STATS)
-        assert None not in lab.send([key(n) for n in range(5000, 5200)])
-        assert numbers(STATS)["evictions"] == before["evictions"] + 200
+        lacks(lab.send([key(n) for n in range(5000, 5200)]), None)
+        eq(numbers(STATS)["evictions"], before["evictions"] + 200)
         lab.send(stay)
         # A sample of 8 of 600, of which 300 to 100 are of the removed server, hardly ever lacks one.
         kept = numbers(STATS)["hits"] - before["hits"]
@@ -101,19 +103,19 @@ def entries_of_removed_servers_make_room_first():
 @case
 def the_limit_has_bounds_and_is_per_netns():
     run("modprobe ip_vs_lblc_rs")
-    assert sysctl(LIMIT) == DEFAULT
+    eq(sysctl(LIMIT), DEFAULT)
     for value in ("1", str(1 << 24), "5000"):
         sysctl(LIMIT, value)
-        assert sysctl(LIMIT) == value
+        eq(sysctl(LIMIT), value)
     for bad in ("0", "-1", str((1 << 24) + 1), "x", "99999999999"):
         try:
             sysctl(LIMIT, bad)
         except OSError as error:
-            assert error.errno == 22, (bad, error)
+            eq(error.errno, errno.EINVAL, f"the error for {bad!r}")
         else:
             raise AssertionError(f"{bad} was taken")
-        assert sysctl(LIMIT) == "5000"
-    assert run(f"ip netns exec s1 cat /proc/sys/{LIMIT}") == DEFAULT
+        eq(sysctl(LIMIT), "5000")
+    eq(run(f"ip netns exec s1 cat /proc/sys/{LIMIT}"), DEFAULT)
     sysctl(LIMIT, DEFAULT)
 
 
@@ -125,9 +127,8 @@ def in_a_users_own_namespace_the_default_is_the_most():
                      for value in (77, DEFAULT, int(DEFAULT) + 1, 0, 1))
     done = run(["unshare", "--user", "--map-root-user", "--net", "--mount-proc", "--fork", "--pid",
                 "bash", "-c", f"cat {file}; {script}"])
-    assert done.splitlines() == [DEFAULT, "0 77", f"0 {DEFAULT}", f"1 {DEFAULT}", f"1 {DEFAULT}", "0 1"], \
-        done
-    assert sysctl(LIMIT) == DEFAULT
+    eq(done.splitlines(), [DEFAULT, "0 77", f"0 {DEFAULT}", f"1 {DEFAULT}", f"1 {DEFAULT}", "0 1"])
+    eq(sysctl(LIMIT), DEFAULT)
 
 
 # In a network namespace of its own: every server is this machine, and each packet asks the scheduler.
@@ -178,7 +179,7 @@ except OSError as error:
 flood(1, 300)
 print(entries(1))
 """)
-    assert done.split() == ["ENOMEM", "300"], done
+    eq(done.split(), ["ENOMEM", "300"])
 
 
 @case
@@ -202,8 +203,8 @@ def every_call_is_a_hit_or_a_miss_with_a_reason():
         lab.send(keys)
         after = numbers(STATS)
         grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
-        assert grown == expected, (grown, expected)
-        assert calls(after) - calls(before) == len(keys)
+        eq(grown, expected, "what the counters have grown by")
+        eq(calls(after) - calls(before), len(keys))
 
     keys = [key(n) for n in range(30)]
     lab.service(options="-o", weights={"s1": 10})
@@ -237,10 +238,10 @@ def spills_are_counted_by_reason():
     before = numbers(STATS)
     lab.hold(key(1))
     after = numbers(STATS)
-    assert after["overloaded"] == before["overloaded"] + 1, (before, after)
+    eq(after["overloaded"], before["overloaded"] + 1)
     lab.ipvs(lab.server("-e", "s2", 1000, more="-x 1"))
     lab.hold(key(1))
-    assert numbers(STATS)["threshold"] == after["threshold"] + 1, numbers(STATS)
+    eq(numbers(STATS)["threshold"], after["threshold"] + 1)
 
 
 @case
@@ -280,12 +281,12 @@ def conns():
 def the_counters_are_for_root_of_this_namespace():
     lab.service()
     lab.ask(key(1))
-    assert os.stat(STATS).st_mode & 0o777 == 0o400
+    eq(os.stat(STATS).st_mode & 0o777, 0o400)
     denied = subprocess.run(["setpriv", "--reuid", "1000", "--clear-groups", "cat", STATS],
                             capture_output=True, text=True)
-    assert denied.returncode and not denied.stdout
+    eq((denied.returncode, denied.stdout), (1, ""), "status and output of cat as uid 1000")
     with inside("client"), open(STATS) as file:
-        assert not file.read()
+        eq(file.read(), "")
 
 
 main(lab)
