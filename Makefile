@@ -48,7 +48,7 @@ man: ## show the manual page, ip_vs_lblc_rs(4)
 demo: ## watch it balance real HTTP requests on Debian's stock kernel
 	@scripts/demo
 
-test: ## the gate: host tests, red tests, every case in um, kasan, stock and next, costs (FULL=1: more)
+test: ## the gate: host tests, must-fail tests, every case in um, kasan, stock and next, costs (FULL=1: more)
 	@scripts/test
 
 test-red: ## does what must not pass fail?

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Memory is short: the 1st, the 2nd, ... allocation of each operation fails, until it succeeds untouched. Who
-fails has left everything as it was, and says ENOMEM; who succeeds all the same has done all of it. Needs a
-kernel with fault injection (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC); scripts/test knows which have it.
+"""Failed allocations: the 1st, the 2nd, ... allocation of each operation fails, until one attempt needs fewer. An
+operation that fails must return ENOMEM and change nothing; one that succeeds despite the fault must have done all of
+its work. Needs a kernel with fault injection (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC): see the table in scripts/test.
 
-A task writes into its own /proc/thread-self/fail-nth which of its next allocations shall fail, and finds there
-what is left of that number: so each operation is made of system calls of this thread.
+A task writes the number of the allocation that is to fail into its /proc/thread-self/fail-nth, and reads from it how
+many are left until then. So each operation consists of system calls of this thread.
 
-Messages of the core about its own failed allocations, with stack traces, stay off the console; what is worse
-than that is found in the last two cases.
+The kernel's warnings about failed allocations, with stack traces, stay off the console; the last two cases look for
+worse.
 """
 
 import ctypes
@@ -23,14 +23,14 @@ import socket
 
 from counted import (DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, calls, conns,
                      numbers)
-from crowd import DISCARD, SO_MARK, Crowd
 from harness import case, eq, ge, gt, ksft, lacks, load_both, main, run, unload_all, wait_until, with_progress
 from lab import Lab, key, sysctl
+from load import DISCARD, SO_MARK, Load
 from sockopt import Ipvs
 from verdict import read, write
 
 lab = Lab()
-Crowd.prepare()
+Load.prepare()
 ipvs = Ipvs()
 FULL = bool(os.environ.get("FULL"))
 SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))
@@ -47,7 +47,7 @@ def inject(injector, **settings):
 
 
 def attempt(nth, operation):
-    """Does it with its nth allocation failing; returns its error, and what is left of the number."""
+    """Runs the operation with its nth allocation failing; returns its error, and how many allocations were left."""
     os.pwrite(FAIL, b"%d" % nth, 0)
     error = None
     try:
@@ -60,7 +60,7 @@ def attempt(nth, operation):
 
 
 def state():
-    """What must be as before if an operation fails: services, references on modules, settings."""
+    """What an operation that fails must not change: services, references on modules, settings."""
     with open("/proc/modules") as file:
         users = [line.split()[:3:2] for line in file if line.startswith("ip_vs")]
     settings = [os.path.exists("/proc/sys/" + name) and sysctl(name) for name in (LIMIT, EXPIRATION)]
@@ -69,7 +69,7 @@ def state():
 
 
 def serves():
-    """If there is a service, it serves, and keeps what it has chosen."""
+    """If there is a service, asserts that it serves, and that its keys keep their servers."""
     if "-f 1" in run("ipvsadm -S -n"):
         keys = [key(n) for n in range(6)]
         homes = lab.send(keys)
@@ -77,16 +77,16 @@ def serves():
 
 
 def without_files(one, two):
-    """The same, but for sysctls that could not be had: that is said in the log, and is no failure."""
+    """Whether both are the same, except for missing sysctls: failing to register one is logged, and is no error."""
     return one[:2] == two[:2] and one[3] == two[3] and all(
         had in (False, wanted) for had, wanted in zip(one[2], two[2]))
 
 
 def fail_each(operation, undo, errors=(errno.ENOMEM,), last=None, check=serves, same=operator.eq,
               may_have_none=False, others=30):
-    """As the head of this file says; `operation` is done and undone many times. With `last`, and without
-    FULL=1, of many allocations only that many last ones fail, and some `others`. At least one must have
-    failed, unless the operation may do without any."""
+    """Does and undoes `operation` as described above, with each allocation failing in turn; with `last`, and without
+    FULL=1, with each of the `last` ones, and with `others` chosen at random. At least one must have failed, unless
+    `may_have_none`. Returns the number of attempts that returned an error."""
     before = state()
     error, left = attempt(NEVER, operation)
     assert not error and left, error
@@ -113,9 +113,9 @@ def fail_each(operation, undo, errors=(errno.ENOMEM,), last=None, check=serves, 
         check()
         if left:
             break
-    assert left and not error, "it never succeeded untouched"
+    assert left and not error, "no attempt succeeded without a fault"
     assert injected or may_have_none, "no allocation failed"
-    ksft.print_msg(f"{total} allocations: {failed} failures said so, {survived - 1} did not matter"
+    ksft.print_msg(f"{total} allocations: {failed} attempts failed, {survived - 1} succeeded despite the fault"
                    f" (SEED={SEED})")
     return failed
 
@@ -125,7 +125,7 @@ def never_fails(operation, undo, **more):
 
 
 def service(scheduler="lblc_rs"):
-    """Firewall mark 1, each packet a connection of its own, and all servers."""
+    """Adds a service for firewall mark 1 with all servers; it schedules each packet."""
     run(f"modprobe ip_vs_{scheduler}")
     ipvs.add(1, scheduler)
     for name in lab.names:
@@ -148,23 +148,23 @@ LEAVING = ("s1", "s2", "s3")
 
 
 def delete_most():
-    """All servers but one: the module's array becomes mostly empty, and is replaced by a smaller one."""
+    """Deletes all servers but one: the module's array becomes mostly empty, and is replaced by a smaller one."""
     for name in LEAVING:
         ipvs.delete_server(1, lab.address(name))
 
 
 def add_most():
-    """They come back, and the array becomes full."""
+    """Adds them again: the array becomes full."""
     for name in LEAVING:
         ipvs.add_server(1, lab.address(name), 0, 1000)
 
 
 @case
 def adding_servers():
-    """It is the core that fails; what we cannot have costs speed, or an entry."""
+    """Only IPVS itself returns an error; a failed allocation of the module costs speed, or an entry."""
     service()
     delete_most()
-    # From the trash they come without an allocation of the core; a port that is new is a server that is new.
+    # IPVS takes them from its trash without an allocation. A server with a new port is new.
     never_fails(add_most, delete_most)
     add_most()
     failed = 0
@@ -194,20 +194,20 @@ def editing_a_server():
 
 @case
 def deleting_servers():
-    """To delete one takes no memory, but the module replaces an array that is mostly empty."""
+    """IPVS allocates nothing to delete a server, but the module replaces an array that is mostly empty."""
     service()
 
-    def nobody_gets_what_is_gone():
+    def no_deleted_server_is_chosen():
         serves()
         listed = run("ipvsadm -S -n")
         gone = {name for name in LEAVING if lab.address(name) + ":" not in listed}
         got = set(lab.send([key(n) for n in range(20)]))
         assert not got & gone, (got, gone)
 
-    # Servers that come back are first in the list.
+    # Servers that are added again are first in the list.
     delete_most()
     add_most()
-    never_fails(delete_most, add_most, check=nobody_gets_what_is_gone)
+    never_fails(delete_most, add_most, check=no_deleted_server_is_chosen)
 
 
 @case
@@ -257,8 +257,8 @@ def reading_the_files():
         ge(fail_each(look, got.clear, check=is_whole), 5)
 
 
-# Of the kernel's own parts of a namespace some do not say ENOMEM. All of these have been heard.
-WORDS = (errno.ENOMEM, errno.EEXIST, errno.ENODEV, errno.EINVAL, errno.ENFILE, errno.EAFNOSUPPORT, errno.ENOBUFS)
+# Some parts of the kernel return another error than ENOMEM for a namespace. All of these have been seen.
+ERRORS = (errno.ENOMEM, errno.EEXIST, errno.ENODEV, errno.EINVAL, errno.ENFILE, errno.EAFNOSUPPORT, errno.ENOBUFS)
 
 
 @case
@@ -270,7 +270,7 @@ def making_a_namespace():
         nonlocal complete, missing
         eq([os.path.exists(path) for path in (TABLE, STATS)], [True, True], "which files exist")
         eq(read(TABLE), "", TABLE)
-        # A file less is said in the log, and the default is used.
+        # A sysctl that could not be registered is logged, and its default is used.
         there = [os.path.exists("/proc/sys/" + name) for name in (LIMIT, EXPIRATION)]
         complete, missing = complete + all(there), missing + (not all(there))
         home()
@@ -280,23 +280,23 @@ def making_a_namespace():
             os.setns(director.fileno(), os.CLONE_NEWNET)
 
     total = count_and_undo(lambda: os.unshare(os.CLONE_NEWNET), home)
-    chance, failed, injected = random.Random(SEED), 0, 0
-    nths = range(1, total + 2) if FULL else sorted(chance.sample(range(1, total - 60), 20)) + \
+    rng, failed, injected = random.Random(SEED), 0, 0
+    nths = range(1, total + 2) if FULL else sorted(rng.sample(range(1, total - 60), 20)) + \
         list(range(total - 60, total + 2))
     before = state()
     for nth in with_progress(nths):
         error, left = attempt(nth, lambda: os.unshare(os.CLONE_NEWNET))
         injected += not left
         if error:
-            assert error.errno in WORDS, (nth, error)
+            assert error.errno in ERRORS, (nth, error)
             failed += 1
         else:
             undo()
         eq(state(), before, f"the state after allocation {nth} failed")
     assert failed and injected > failed and complete, (failed, injected, complete)
     serves()
-    ksft.print_msg(f"{total} allocations, of which {injected} failed: {failed} said so, {complete} did not "
-                   f"matter, {missing} cost a sysctl (SEED={SEED})")
+    ksft.print_msg(f"{total} allocations, of which {injected} failed: {failed} times with an error, {complete} "
+                   f"times without effect, {missing} times without a sysctl (SEED={SEED})")
 
 
 def count_and_undo(operation, undo):
@@ -324,8 +324,8 @@ def loading_and_unloading_the_module():
     def unload():
         system_call(DELETE_MODULE, b"ip_vs_lblc_rs", os.O_NONBLOCK)
 
-    # The last ones are our init's. Before them the kernel makes the module's trace events, and warns
-    # (event_define_fields()) when it has no memory for that, which would taint all that follows.
+    # The last allocations are those of the module's init. Before it the kernel registers the trace events; when that
+    # fails it warns (event_define_fields()), which would taint the kernel.
     ge(fail_each(load, unload, last=90, check=lambda: None, same=without_files, others=0), 20)
     load()
     never_fails(unload, load, last=60)
@@ -333,8 +333,8 @@ def loading_and_unloading_the_module():
 
 
 @case
-def a_connection_whose_entry_cannot_be_had():
-    """Sent by this task, so that its allocations are counted: the packet is served, the next one learns."""
+def a_connection_whose_entry_cannot_be_allocated():
+    """The packet is served without an entry; the next one inserts it. (This task sends, so its allocations count.)"""
     service()
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("10.0.1.1", 0))
@@ -349,7 +349,7 @@ def a_connection_whose_entry_cannot_be_had():
             without += 1
             sock.sendto(b"", (key(number), DISCARD))
             eq(numbers(STATS)["inserts"], after["inserts"] + 1)
-        # A packet more or less at hand moves the entry's turn by one, past `nth`: then all over again.
+        # The number of allocations before the entry's varies by one, so `nth` may miss it: then begin again.
         nth, rounds = (1, rounds + 1) if left else (nth + 1, rounds)
         if left and (without or rounds == 5):
             break
@@ -359,14 +359,14 @@ def a_connection_whose_entry_cannot_be_had():
 
 
 @case
-def no_entry_can_be_had_on_any_path():
+def no_entry_can_be_allocated_on_any_path():
     service()
     write("/sys/kernel/slab/ip_vs_lblc_rs_entry/failslab", "1")
     inject("failslab", cache_filter="Y", probability=100, times=-1)
     began = conns()
     try:
-        with Crowd(SEED) as crowd:
-            crowd.flows(3000)
+        with Load(SEED) as load:
+            load.flows(3000)
         stats = numbers(STATS)
         assert stats["inserts"] == 0 == numbers(TABLE)["entries"], stats
         assert stats["failures"] == stats["unknown"] == calls(stats) >= 3000, stats
@@ -376,7 +376,7 @@ def no_entry_can_be_had_on_any_path():
         write("/sys/kernel/slab/ip_vs_lblc_rs_entry/failslab", "0")
     serves()
     gt(numbers(STATS)["inserts"], 0, "the number of entries inserted afterwards")
-    ksft.print_msg(f"{stats['failures']} entries could not be had, {crowd}")
+    ksft.print_msg(f"{stats['failures']} entries could not be allocated, {load}")
 
 
 @case
@@ -393,7 +393,7 @@ def the_table_cannot_grow():
         workers("1")
         keys = [key(n) for n in range(3000)]
         homes = lab.send(keys)
-        wait_until(lambda: numbers(STATS)["failures"], "a larger table cannot be had")
+        wait_until(lambda: numbers(STATS)["failures"], "a larger table cannot be allocated")
     finally:
         workers("0")
         inject("failslab", probability=0, task_filter="N")

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The hostile user of neighbour.py: root of a user namespace with a network namespace of its own. It does what a
-line of its input says, a JSON list of a function of COMMANDS and its arguments, and answers with a line of JSON.
+"""The hostile user of neighbour.py: root of a user namespace with a network namespace of its own.
 
-    hostile.py               as said
-    hostile.py fuse DIR      a FUSE file system of files whose pages are never filled; prints the name of each file
-                             that somebody waits for
+    hostile.py               reads commands, each a line with a JSON list of a function of COMMANDS and its arguments;
+                             answers each with a line of JSON
+    hostile.py fuse DIR      serves a FUSE file system whose pages are never filled; prints the name of each file of
+                             which a page is read
 """
 
 import ctypes
@@ -28,22 +28,22 @@ import threading
 import time
 
 from counted import EXPIRATION, LIMIT
-from crowd import SO_MARK
 from ipvs_garbage import Garbage
 from ipvs_netlink import Netlink
 from ipvs_sockopt import Sockopt
+from load import SO_MARK
 from sockopt import ADD_SERVER, MASQUERADE, Ipvs
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 SYSCTLS = ("/proc/sys/" + EXPIRATION, "/proc/sys/" + LIMIT)
 TABLES = ("/proc/thread-self/net/ip_vs_lblc_rs", "/proc/thread-self/net/ip_vs_lblc_rs_stats")
-MOST_SERVICES = 3000           # of one worker: more are the core's own memory, which has no bound
+MOST_SERVICES = 3000           # of one worker; IPVS itself does not limit the memory of more
 
 
 # Reads that never end -----------------------------------------------------------------------------
 
 def fuse(directory):
-    """Serves the file system until it is killed."""
+    """Serves the file system until the process is killed."""
     import fusepy
 
     class NeverFilled(fusepy.Operations):
@@ -60,7 +60,7 @@ def fuse(directory):
 
 
 class NeverFilled:
-    """Such a file system, and the processes that wait for a page of it within read(2) of some other file."""
+    """A file system served by fuse(), and the processes that wait for a page of it within read(2) of another file."""
 
     def __init__(self):
         self.directory, self.count, self.stuck = tempfile.mkdtemp(), 0, []
@@ -72,7 +72,8 @@ class NeverFilled:
             time.sleep(0.01)
 
     def stall(self, read):
-        """Reads from the file descriptor that `read()` returns, in a process of its own, until it waits."""
+        """Reads the file descriptor that `read()` returns, in a new process; returns, once that has ended or waits for
+        the page, whether it waits."""
         self.count += 1
         name = f"{os.getpid()}-{self.count}"
         pid = os.fork()
@@ -83,7 +84,7 @@ class NeverFilled:
                     memory = mmap.mmap(page.fileno(), 4096, flags=mmap.MAP_PRIVATE)
                 os.readv(file, [memory])
             except OSError as error:
-                if error.errno != errno.EFAULT:  # that is how it ends
+                if error.errno != errno.EFAULT:  # the error when the server is killed
                     print(f"a read of {self.directory}: {error}", file=sys.stderr, flush=True)
             finally:
                 os._exit(0)
@@ -94,7 +95,7 @@ class NeverFilled:
         return self.server.stdout.readline().strip() == name
 
     def end(self):
-        """The kernel ends the reads when the server has gone."""
+        """Kills the server, upon which the kernel ends the reads."""
         self.server.kill()
         self.server.wait()
         for pid in self.stuck:
@@ -108,12 +109,12 @@ stalls = []
 
 
 def stall(*paths):
-    """How many of these files are being read now, without an end."""
+    """Reads these files without an end; returns how many are being read."""
     stalls.append(NeverFilled())
     return sum(stalls[-1].stall(lambda: os.open(path, os.O_RDONLY)) for path in paths)
 
 
-def let_go():
+def end_stalls():
     while stalls:
         stalls.pop().end()
 
@@ -121,7 +122,8 @@ def let_go():
 # Services and packets -----------------------------------------------------------------------------
 
 def add(scheduler, first, count):
-    """Makes services of marks from `first` on, each with a server; how many, and the error that ended it."""
+    """Makes `count` services of marks from `first` on, each with a server; returns how many were made, and the error
+    of the next one or None."""
     ipvs = Ipvs()
     for mark in range(first, first + count):
         try:
@@ -143,7 +145,7 @@ def flush():
 
 
 def flood(mark, first, count):
-    """Sends a datagram to each of so many addresses, with a firewall mark; how many the kernel took."""
+    """Sends a datagram with a firewall mark to each of `count` addresses; returns how many the kernel accepted."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.setsockopt(socket.SOL_SOCKET, SO_MARK, mark)
     taken = 0
@@ -151,13 +153,13 @@ def flood(mark, first, count):
         for number in range(first, first + count):
             try:
                 taken += sock.sendto(b"", (f"127.{128 + (number >> 16)}.{number >> 8 & 255}.{number & 255}", 7)) == 0
-            except OSError:  # nobody takes it
+            except OSError:  # no server is available
                 pass
     return taken
 
 
 def bring_up():
-    """This namespace can send to itself."""
+    """Brings up the loopback device of this namespace."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     with sock:
         request = struct.pack("16sh", b"lo", 0)
@@ -174,14 +176,14 @@ def write(path, text):
     try:
         with open(path, "w") as file:
             file.write(text)
-    except OSError:  # there is no such file now, or it refuses the value
+    except OSError:  # the file does not exist now, or refuses the value
         pass
 
 
 # All at once --------------------------------------------------------------------------------------
 
 def in_child(work):
-    """Runs it in a process of its own, to the end."""
+    """Runs `work` in a new process, and waits for its end."""
     pid = os.fork()
     if pid == 0:
         try:
@@ -193,31 +195,31 @@ def in_child(work):
     os.waitpid(pid, 0)
 
 
-def services(chance):
-    """Services without number, of all the schedulers there are; then none."""
+def services(rng):
+    """Makes many services, of several schedulers, sends packets to them, and deletes them."""
     new_namespace()
     while True:
-        scheduler = chance.choice(("lblc_rs", "lblc_rs", "lblc_rs", "rr"))
-        made, _ = add(scheduler, 1, chance.randrange(1, MOST_SERVICES))
+        scheduler = rng.choice(("lblc_rs", "lblc_rs", "lblc_rs", "rr"))
+        made, _ = add(scheduler, 1, rng.randrange(1, MOST_SERVICES))
         yield made
         for _ in range(3):
-            yield flood(chance.randrange(1, made + 2), chance.randrange(1 << 20), 1000)
+            yield flood(rng.randrange(1, made + 2), rng.randrange(1 << 20), 1000)
         flush()
 
 
-def keys(chance):
-    """One service, and as many destinations as there are addresses."""
+def keys(rng):
+    """Sends to one service with any destination address."""
     new_namespace()
     add("lblc_rs", 1, 1)
     while True:
-        yield flood(1, chance.randrange(1 << 21), 5000)
+        yield flood(1, rng.randrange(1 << 21), 5000)
 
 
-def garbage(chance):
-    """Random messages on both control interfaces."""
+def garbage(rng):
+    """Sends random messages on both control interfaces."""
     new_namespace()
     netlink, sockopt = Netlink(), Sockopt()
-    stream = Garbage(chance.getrandbits(32), netlink.family)
+    stream = Garbage(rng.getrandbits(32), netlink.family)
     while True:
         kind, what, data, *more = stream.message()
         try:
@@ -232,14 +234,14 @@ def garbage(chance):
         yield 1
 
 
-def settings(chance):
-    """Both sysctls, with any value, also by a descriptor in a namespace that they are not of."""
+def settings(rng):
+    """Writes any value to both sysctls, and reads all files by descriptors from another namespace."""
     new_namespace()
     add("lblc_rs", 1, 1)
     while True:
         files = [path for path in SYSCTLS + TABLES if os.path.exists(path)]
         for path in files:
-            write(path, str(chance.choice((-1, 0, 1, 7, 86400, 1 << 18, 1 << 24, 1 << 31, "x" * 5000))))
+            write(path, str(rng.choice((-1, 0, 1, 7, 86400, 1 << 18, 1 << 24, 1 << 31, "x" * 5000))))
         opened = [os.open(path, os.O_RDONLY) for path in files]
 
         def elsewhere():
@@ -252,12 +254,12 @@ def settings(chance):
         yield len(files)
 
 
-def stalled(chance):
-    """Reads that wait for a page for some time, in this namespace and, by descriptors, in others."""
+def stalled(rng):
+    """Reads files while waiting for a page, from this namespace and, by descriptors, from others."""
     new_namespace()
     while True:
         never = NeverFilled()
-        add("lblc_rs", 1, 1)  # or there would be nothing to read
+        add("lblc_rs", 1, 1)  # so that there is something to read
         files = [path for path in SYSCTLS + TABLES if os.path.exists(path)]
         for path in files:
             never.stall(lambda: os.open(path, os.O_RDONLY))
@@ -267,31 +269,31 @@ def stalled(chance):
                 os.unshare(os.CLONE_NEWNET)
                 return file
             never.stall(elsewhere)
-        add(chance.choice(("lblc", "lblcr", "lblc_rs")), 2, 1)
-        time.sleep(chance.random())
+        add(rng.choice(("lblc", "lblcr", "lblc_rs")), 2, 1)
+        time.sleep(rng.random())
         flush()
         never.end()
         yield len(files)
 
 
-def names(chance):
-    """Asks for schedulers by name; the kernel loads a module for each."""
+def names(rng):
+    """Makes services with schedulers whose modules the kernel loads."""
     new_namespace()
     while True:
-        for name in chance.sample(("lblc", "lblc_rs", "lblcr", "lblc-rs", "none_such", "wrr"), 3):
+        for name in rng.sample(("lblc", "lblc_rs", "lblcr", "lblc-rs", "none_such", "wrr"), 3):
             add(name, 1, 1)
         flush()
         yield 1
 
 
-def namespaces(chance):
-    """Namespaces that are made, used and left."""
+def namespaces(rng):
+    """Makes namespaces, uses them and lets them be deleted."""
     def life():
         new_namespace()
-        for mark in range(1, chance.randrange(2, 20)):
-            add(chance.choice(("lblc_rs", "lblc_rs", "lblc", "rr")), mark, 1)
-            flood(mark, chance.randrange(1 << 20), 20)
-        write(SYSCTLS[1], str(chance.randrange(1, 1 << 18)))
+        for mark in range(1, rng.randrange(2, 20)):
+            add(rng.choice(("lblc_rs", "lblc_rs", "lblc", "rr")), mark, 1)
+            flood(mark, rng.randrange(1 << 20), 20)
+        write(SYSCTLS[1], str(rng.randrange(1, 1 << 18)))
     while True:
         in_child(life)
         yield 1
@@ -301,8 +303,8 @@ WORKERS = (services, keys, garbage, settings, stalled, names, namespaces)
 progress = mmap.mmap(-1, 8 * len(WORKERS))
 
 
-def storm(seed):
-    """Each worker in a process of its own; they end with us."""
+def stress(seed):
+    """Starts each worker in a process of its own; they end with this one."""
     for number, worker in enumerate(WORKERS):
         if os.fork() == 0:
             did = 0
@@ -317,11 +319,11 @@ def storm(seed):
 
 
 def how_far():
-    """{worker: how much it has done}"""
+    """{worker: the amount of its work so far}"""
     return {worker.__name__: struct.unpack_from("Q", progress, 8 * number)[0] for number, worker in enumerate(WORKERS)}
 
 
-COMMANDS = {command.__name__: command for command in (stall, let_go, add, delete, flush, flood, storm, how_far)}
+COMMANDS = {command.__name__: command for command in (stall, end_stalls, add, delete, flush, flood, stress, how_far)}
 
 
 def main():

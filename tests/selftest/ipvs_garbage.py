@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Random messages for the IPVS control interface: good ones, extreme ones, and broken ones. Everything
-comes from one seed."""
+"""Random messages for the IPVS control interfaces: valid ones, with extreme values, and broken ones. All depend on one
+seed."""
 
 import random
 import re
@@ -23,7 +23,7 @@ OURS = "lblc_rs"
 
 
 def renamed(message, name):
-    """The message for another scheduler, but where the name is not whole; its length stays."""
+    """The message with the scheduler's name replaced, unless the name is truncated; its length is the same."""
     kind, what, data, *more = message
     old, new = OURS.encode() + b"\0", name.encode().ljust(len(OURS) + 1, b"\0")
     if kind == "netlink":
@@ -37,7 +37,7 @@ def renamed(message, name):
 
 
 class Garbage:
-    """A stream of messages; `self.random` decides everything."""
+    """A stream of messages; all choices are made by `self.random`."""
 
     def __init__(self, seed, family):
         self.random, self.family = random.Random(seed), family
@@ -49,20 +49,20 @@ class Garbage:
             return ("netlink", *self.netlink())
         return self.set() if kind < 0.9 else self.get()
 
-    # What goes in -----------------------------------------------------------------------------------
+    # Values -----------------------------------------------------------------------------------
 
-    def maybe(self, chance):
-        return self.random.random() < chance
+    def maybe(self, probability):
+        return self.random.random() < probability
 
     def number(self, size, signed=False):
-        """An integer of so many bytes, as bytes."""
+        """An integer of `size` bytes, as bytes."""
         value = self.random.choice(EXTREMES)
         if self.maybe(0.3):
             value = self.random.getrandbits(8 * size)
         return (value % (1 << 8 * size)).to_bytes(size, "little", signed=signed)
 
     def text(self):
-        """The name of a scheduler, now and then a bad one."""
+        """The name of a scheduler, sometimes a bad one."""
         if self.maybe(0.7):
             return OURS
         if self.maybe(0.9):
@@ -70,7 +70,7 @@ class Garbage:
         return self.random.choice(("", "x" * 15, "lbl", "%s%n", "../../x"))
 
     def service(self):
-        """The values that name a service."""
+        """The values that identify a service."""
         if self.maybe(0.6):
             mark = self.random.choice((1, 1, 1, 2, 2, 3, 0, 2 ** 32 - 1))
             family = self.random.choice((2, 2, 2, 2, 10, 10, 0, 1, 65535))
@@ -82,7 +82,7 @@ class Garbage:
                 "addr": netlink.address(address), "port": self.random.choice((80, 80, 81, 21, 0, 65535))}
 
     def flags(self):
-        """Flags of a service, and which of them are meant."""
+        """Flags of a service, and their mask."""
         good = self.random.choice((0, 0, 1, 4, 8, 0x10, 0x3f))
         return self.random.choice(((good, 2 ** 32 - 1), (good, 2 ** 32 - 1), (2 ** 32 - 1, 2 ** 32 - 1),
                                    (2 ** 32 - 1, 0), (0, 0), (2, 2)))
@@ -121,10 +121,10 @@ class Garbage:
     # Netlink ----------------------------------------------------------------------------------------
 
     def netlink(self):
-        """What it is, and a datagram."""
+        """A description and a datagram."""
         command = self.random.choice(netlink.COMMANDS + WORKED * 4)
         if command in ("FLUSH", "DEL_SERVICE") and self.maybe(0.9):
-            command = "NEW_SERVICE"  # or there would never be much
+            command = "NEW_SERVICE"  # so that services accumulate
         values = {}
         if "SERVICE" in command or "DEST" in command or command == "ZERO":
             values["service"] = self.service()
@@ -172,7 +172,7 @@ class Garbage:
             header + struct.pack("=BBH", number, version, 0) + payload
 
     def tree(self, fields, values):
-        """Attributes as [number, payload or such a list], to be broken before they are made flat."""
+        """Attributes as a list of [number, payload or such a list], for break_one() and flat()."""
         found, order = [], list(fields)
         for name, value in values.items():
             kind, number = fields[name], order.index(name) + 1
@@ -186,13 +186,13 @@ class Garbage:
 
     @staticmethod
     def fit(kind, value):
-        """The value as an integer of that kind."""
+        """The value, wrapped to the range of that struct format."""
         bits = 8 * struct.calcsize(kind)
         value %= 1 << bits
         return value - (1 << bits) if kind[-1].islower() and value >> bits - 1 else value
 
     def break_one(self, tree):
-        """Does something bad to one attribute of the tree."""
+        """Breaks one attribute of the tree."""
         while tree and isinstance(tree[-1][1], list) and self.maybe(0.8):
             tree = self.random.choice(tree)[1]
             if not isinstance(tree, list):
@@ -266,7 +266,7 @@ class Garbage:
         return sockopt.DAEMON.pack(self.fit("=i", values["state"]), name, self.fit("=i", values["syncid"]))
 
     def blur(self, data):
-        """The same, perhaps cut, longer, or with other bytes in it."""
+        """The data, sometimes truncated, extended, or with other bytes in it."""
         if self.maybe(0.85):
             return data
         what = self.random.randrange(4)

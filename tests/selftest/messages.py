@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Random messages over both control interfaces, and garbage in our sysctls, while traffic flows.
+"""Random messages over both control interfaces, and random bytes in the sysctls, while traffic flows.
 
-A message that is refused changes nothing; one that is taken changes one thing; /proc lists exactly
-our services; every call is counted; and the service goes on serving. The same messages on C's
-scheduler get the same answers: what goes wrong there too is the core's. SEED=n repeats a run,
-DECISIONS=n is how many messages it has.
+A message that is refused must change nothing, one that is accepted at most one thing; /proc must list exactly the
+services of lblc_rs, every call must be counted, and the service must go on serving. The same messages must get the same
+answers with C's scheduler. SEED=n repeats a run, DECISIONS=n sets the number of messages.
 """
 
 import errno
@@ -28,11 +27,11 @@ VS = "net/ipv4/vs/"
 MASTER, BACKUP = 1, 2
 MARK = {"af": socket.AF_INET, "fwmark": 1}
 MISSES = ("unknown", "expired", "unavailable", "weight0", "overloaded", "threshold", "none")
-# What a refusal may say.
+# The errors that a refusal may return.
 CLEAR = {errno.errorcode[code] for code in (
     errno.EINVAL, errno.ERANGE, errno.EEXIST, errno.ENOENT, errno.ESRCH, errno.EAFNOSUPPORT,
     errno.EOPNOTSUPP, errno.ENODEV, errno.EFAULT, errno.ENOPROTOOPT,
-    # The sync daemons' sockets:
+    # Of the sockets of the sync daemons:
     errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EADDRINUSE, errno.EACCES)}
 
 lab = Lab()
@@ -49,19 +48,19 @@ DEST_VARIES = numbers(DEST, "active", "inactive", "persistent", "stats", "stats6
 
 
 def ask(command, payload=b"", dump=True):
-    """The attributes of the answers, undecoded."""
+    """Sends a request; returns the attributes of the answers, not decoded."""
     return [reply[20:] for reply in netlink.exchange(COMMANDS.index(command) + 1, payload, dump)]
 
 
 def stable(data, varies):
-    """One object without what varies by itself, and with C's name for our scheduler."""
+    """One object without attributes that change by themselves, and with C's name in the place of lblc_rs."""
     nested = next(split(data))[1]
     return tuple((number, payload.replace(b"lblc_rs\0", b"lblc\0"))
                  for number, payload in split(nested) if number not in varies)
 
 
 def state():
-    """{what: value} of all that messages can change. A service is {identity: itself, its servers}."""
+    """{what: value} of everything that messages can change. A service is {identity: (service, servers)}."""
     found = {"timeouts": ask("GET_CONFIG", dump=False)[0], "daemons": tuple(ask("GET_DAEMON"))}
     for data in ask("GET_SERVICE"):
         service = stable(data, SERVICE_VARIES)
@@ -73,7 +72,7 @@ def state():
 
 
 def name(identity):
-    """A service as our files have it."""
+    """The name of a service, as in the module's files."""
     value = netlink_abi.decode(SERVICE, b"".join(attribute(*pair) for pair in identity))
     if "fwmark" in value:
         return f"FWM{'6' * (value['af'] == socket.AF_INET6)} {value['fwmark']}"
@@ -84,7 +83,7 @@ def name(identity):
 
 
 def counters():
-    """The lines of our file as (service, {counter: value})."""
+    """Yields the lines of STATS as (service, {counter: value})."""
     with open(STATS) as file:
         for line in file:
             service, values = line.split(" hits ")
@@ -93,21 +92,21 @@ def counters():
 
 
 def listed(found):
-    """The names of our services, sorted, as a state has them."""
+    """The sorted names of the services in a state that use lblc_rs."""
     ours = (*numbers(SERVICE, "scheduler"), b"lblc\0")
     return sorted(name(identity) for identity, value in found.items()
                   if isinstance(identity, tuple) and ours in value[0])
 
 
 def deliver(message):
-    """Sends it; the names of the errors in the answer ("" for success)."""
+    """Sends a message; returns the names of the errors in the answer (0 for success)."""
     kind, what, data, *more = message
     if kind == "netlink":
         return [code and errno.errorcode[code] for code in netlink.converse(data)[0]]
     try:
         if kind == "get":
             size, = more
-            # The length may lie; the memory behind it is as large as what we have for it.
+            # The length may be wrong; the buffer has room for the data.
             sockopt.get_raw(what, data, size, room=max(len(data), min(size, 1 << 20), 1))
         else:
             sockopt.sock.setsockopt(socket.IPPROTO_IP, what, data, *more)
@@ -117,7 +116,7 @@ def deliver(message):
 
 
 def wild(number):
-    """Some packets for whatever services there are."""
+    """Sends packets to the addresses of all services that there may be."""
     with inside("client"):
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         streams = [socket.socket() for _ in range(4)]
@@ -165,8 +164,8 @@ def serves(scheduler):
         eq(sorted(shown), listed(state()), ENTRIES)
 
 
-def storm(scheduler, seed, count):
-    """Delivers the messages; returns the answers and states."""
+def deliver_all(scheduler, seed, count):
+    """Delivers `count` messages; returns (description, errors, hash of the state) of each."""
     garbage, answers = Garbage(seed, netlink.family), []
     seen, taken, start = Counter(), Counter(), time.monotonic()
     now = state()
@@ -215,7 +214,7 @@ def random_messages_are_answered_as_with_c():
     answers = []
     for scheduler in ("lblc", OURS):
         lab.clear()
-        answers.append(storm(scheduler, chosen, count))
+        answers.append(deliver_all(scheduler, chosen, count))
     for (where, codes, after), (_, ours, after_ours) in zip(*answers):
         assert codes == ours, f"{where}, and with {OURS} {ours}"
         assert after == after_ours, f"{where}: another state with {OURS}"
@@ -243,23 +242,23 @@ def many_services_and_servers():
 
 # Our sysctls ------------------------------------------------------------------------------------
 
-def nonsense(chance):
-    """Bytes that somebody may write to a number's file, and where."""
-    number = str(chance.choice((0, 1, 5, 86400, 2 ** 24, 2 ** 24 + 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 64,
-                                -1, -2 ** 31, chance.getrandbits(40)))).encode()
-    data = chance.choice((
+def nonsense(rng):
+    """Bytes to write to a sysctl that is a number, and their offsets."""
+    number = str(rng.choice((0, 1, 5, 86400, 2 ** 24, 2 ** 24 + 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32, 2 ** 64,
+                                -1, -2 ** 31, rng.getrandbits(40)))).encode()
+    data = rng.choice((
         number, number, number + b"\n", b" \t" + number + b" ", b"+" + number, number + b"\0", b"\0" + number,
         number[:1] + b"\0" + number[1:], number + b" " + number, hex(abs(int(number))).encode(),
         number + b"x", b"", b"\n", b" ", b"-", b"0" * 5000 + number, b" " * 5000 + number,
-        number * chance.choice((100, 10_000)), number + b" " * chance.choice((4000, 200_000)),
-        chance.randbytes(chance.choice((1, 4, 16, 5000))), number.translate(bytes([c ^ 0x80 for c in range(256)]))))
-    if chance.random() < 0.2:
+        number * rng.choice((100, 10_000)), number + b" " * rng.choice((4000, 200_000)),
+        rng.randbytes(rng.choice((1, 4, 16, 5000))), number.translate(bytes([c ^ 0x80 for c in range(256)]))))
+    if rng.random() < 0.2:
         return [(data[:1], 0), (data[1:], 1)]
-    return [(data, chance.choice((0, 0, 0, 0, 1, 4096, 2 ** 40)))]
+    return [(data, rng.choice((0, 0, 0, 0, 1, 4096, 2 ** 40)))]
 
 
 def written(path, parts, value):
-    """What the kernel says to each part, and the file's value then; before it is `value`."""
+    """Sets the sysctl to `value` and writes each part; returns the results, and the value afterwards."""
     sysctl(path, value)
     said = []
     file = os.open("/proc/sys/" + path, os.O_RDWR)
@@ -274,25 +273,25 @@ def written(path, parts, value):
 
 @case
 def sysctls_refuse_nonsense_as_c_does():
-    """The kernel's own files of numbers are what ours are compared with."""
+    """The sysctls of the module behave as others of the kernel that are numbers."""
     chosen, count = seed(), 1500
     expected = []
     unload_all()
     run("modprobe ip_vs_lblc")
     for path, value in ((VS + "lblc_expiration", 77), (VS + "am_droprate", 77)):
-        chance, before = random.Random(chosen), sysctl(path)
-        expected.append([written(path, nonsense(chance), value) for _ in range(count)])
-        sysctl(path, before)  # C's last one may be negative, which ours takes over but does not let in
+        rng, before = random.Random(chosen), sysctl(path)
+        expected.append([written(path, nonsense(rng), value) for _ in range(count)])
+        sysctl(path, before)  # C's may be negative now, which ours would take over
     run("rmmod ip_vs_lblc")
     run("modprobe ip_vs_lblc_rs")
     seen = Counter()
     for path, limits, theirs in ((VS + "lblc_expiration", (0, 2 ** 31), expected[0]),
                                  (VS + "lblc_rs_max_entries", (1, 2 ** 24), expected[1])):
-        chance, before = random.Random(chosen), sysctl(path)
+        rng, before = random.Random(chosen), sysctl(path)
         for said, value in theirs:
-            parts = nonsense(chance)
+            parts = nonsense(rng)
             if not limits[0] <= value <= limits[1]:
-                # What is written behind the beginning is passed over, as by the kernel's own.
+                # A write at an offset is ignored, as by the kernel's own.
                 said = [told if told == 0 or isinstance(told, str) or at else "EINVAL"
                         for told, (_, at) in zip(said, parts)]
                 value = 77

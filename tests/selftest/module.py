@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Loading and unloading, and the sysctl that C's ip_vs_lblc has as well. (Both together: company.py.)"""
+"""Loading and unloading, and the sysctl that C's ip_vs_lblc has as well. (For both modules together see company.py.)"""
 
 import errno
 import os
@@ -16,7 +16,7 @@ DAY = "86400"
 
 
 def refused(command):
-    """The complaint of a command that must fail."""
+    """Runs a command that must fail; returns what it printed."""
     done = run(command, check=False)
     assert done.returncode, f"{command} succeeded"
     return done.stderr + done.stdout
@@ -27,7 +27,7 @@ def exists():
 
 
 def logged(message):
-    """How often it is in the kernel's log."""
+    """The number of times the message is in the kernel's log."""
     return run("dmesg").count(message)
 
 
@@ -35,7 +35,7 @@ def logged(message):
 def autoload_by_name():
     unload_all()
     lab.service()
-    eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "what is loaded")
+    eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "the loaded modules")
 
 
 @case
@@ -62,7 +62,7 @@ def unloading_is_refused_while_in_use():
 
 
 @case
-def the_module_goes_and_leaves_nothing():
+def the_module_unloads_and_leaves_nothing():
     unload_all()
     run("modprobe ip_vs_lblc_rs")
     assert exists(), f"there is no {EXPIRATION}"
@@ -103,7 +103,7 @@ def bad_values_change_nothing(module="ip_vs_lblc_rs", bad=("-1", "-86400", "x", 
         except OSError as error:
             eq(error.errno, errno.EINVAL, f"the error for {value!r}")
         else:
-            assert value == "", f"{value} was taken"
+            assert value == "", f"{value!r} was accepted"
         eq(sysctl(EXPIRATION), "77", f"{EXPIRATION} after {value!r}")
 
 
@@ -160,7 +160,7 @@ def root_of_its_own_namespace_sees_and_sets_it():
     script = f"cat /proc/sys/{EXPIRATION}; echo 30 >/proc/sys/{EXPIRATION}; cat /proc/sys/{EXPIRATION}"
     done = subprocess.run(["unshare", "--user", "--map-root-user", "--net", "--mount-proc", "--fork",
                            "--pid", "sh", "-c", script], text=True, capture_output=True)
-    eq((done.stdout.split(), done.stderr), ([DAY, "30"], ""), "what its root sees")
+    eq((done.stdout.split(), done.stderr), ([DAY, "30"], ""), "the values that its root reads")
     eq(sysctl(EXPIRATION), DAY, EXPIRATION)
     denied = subprocess.run(["setpriv", "--reuid", "1000", "--clear-groups", "sh", "-c",
                              f"echo 5 >/proc/sys/{EXPIRATION}"], capture_output=True)
@@ -176,21 +176,21 @@ def drop_in_takes_the_name_of_cs_module():
             file.write(sample.read())
     try:
         lab.service("lblc")
-        eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "what is loaded")
+        eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "the loaded modules")
         saved = run("ipvsadm -S -n")
         assert "-s lblc_rs" not in saved, saved
         server = lab.ask(key(1))
         assert server, "no server answers"
-        eq({lab.ask(key(1)) for _ in range(5)}, {server}, "who answers later")
+        eq({lab.ask(key(1)) for _ in range(5)}, {server}, "the servers of later connections")
         lab.clear()
-        keepalived_uses_us()
+        keepalived_uses_ours()
     finally:
         os.remove("/etc/modprobe.d/ip_vs_lblc_rs-dropin.conf")
         lab.clear()
         unload_all()
 
 
-def keepalived_uses_us():
+def keepalived_uses_ours():
     servers = "".join(f"real_server {lab.address(name)} 80 {{ weight 100 }}\n" for name in lab.names)
     with open("/tmp/keepalived.conf", "w") as file:
         file.write("virtual_server fwmark 1 {\n lb_algo lblc\n lb_kind DR\n protocol TCP\n"
@@ -203,10 +203,10 @@ def keepalived_uses_us():
         wait_until(lambda: len(lab.counters()) == 4, "keepalived sets the service up")
         saved = run("ipvsadm -S -n")
         assert "-s lblc" in saved, saved
-        eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "what is loaded")
+        eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc_rs"}, "the loaded modules")
         first = [lab.ask(key(n)) for n in range(20)]
         eq(set(first), set(lab.names), "the servers of 20 keys")
-        eq([lab.ask(key(n)) for n in range(20)], first, "who answers later")
+        eq([lab.ask(key(n)) for n in range(20)], first, "the servers of later connections")
     finally:
         daemon.terminate()
         said = daemon.communicate()[0]
@@ -217,17 +217,17 @@ def keepalived_uses_us():
 def netns_deleted_with_live_entries():
     unload_all()
     for _ in range(5):
-        # A whole director in a namespace of its own, which dies with its services and entries.
-        run("ip netns add doomed")
-        with inside("doomed"):
+        # A director in a namespace of its own, which is deleted with its services and entries.
+        run("ip netns add other")
+        with inside("other"):
             run("ip link set lo up")
             run("ip addr add 198.18.0.1/16 dev lo")
             run(["ipvsadm", "-R"], input="-A -u 198.18.0.1:80 -s lblc_rs\n"
                 "-a -u 198.18.0.1:80 -r 127.0.0.1:9 -m\n")
             run("bash -c 'for n in 1 2 3; do echo x >/dev/udp/198.18.0.1/80; done'", check=False)
-        run("ip netns del doomed")
-    # Gone are the references on the module, so it can go.
-    wait_until(lambda: run("rmmod ip_vs_lblc_rs", check=False).returncode == 0, "nobody uses the module", 60)
+        run("ip netns del other")
+    # The references on the module are dropped, so it can be unloaded.
+    wait_until(lambda: run("rmmod ip_vs_lblc_rs", check=False).returncode == 0, "the module is not in use", 60)
 
 
 main(lab)

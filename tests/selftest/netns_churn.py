@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""doomed.py NUMBER AT_ONCE SEED: makes network namespaces, a wave at a time; each is a director of its own,
-which dies with its services, servers and entries. Prints the connections scheduled, and the most at once."""
+"""netns_churn.py NUMBER AT_ONCE SEED: makes NUMBER network namespaces, AT_ONCE at a time. Each is a director, and is
+deleted with its services, servers and entries. Prints the connections scheduled, and the most namespaces at once."""
 
 import fcntl
 import os
@@ -11,16 +11,16 @@ import struct
 import sys
 
 from counted import conns
-from crowd import SO_MARK
+from load import SO_MARK
 from sockopt import ADD_SERVER, MASQUERADE, Ipvs
 
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 EACH = 100
 
 
-def direct(seed):
-    """In a namespace that is new: a service, and connections to it; returns how many."""
-    chance = random.Random(seed)
+def run_director(seed):
+    """Makes a namespace with a service, and connections to it; returns the number of connections."""
+    rng = random.Random(seed)
     os.unshare(os.CLONE_NEWNET)
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     request = struct.pack("16sh", b"lo", 0)
@@ -32,15 +32,15 @@ def direct(seed):
     for last in range(1, 4):
         ipvs.call(ADD_SERVER, ipvs.service(1) + ipvs.server(f"127.1.0.{last}", 9, 100, MASQUERADE))
     for _ in range(EACH):
-        sock.sendto(b"", (f"127.2.{chance.randrange(256)}.{chance.randrange(256)}", 7))
-    if chance.random() < 0.3:
+        sock.sendto(b"", (f"127.2.{rng.randrange(256)}.{rng.randrange(256)}", 7))
+    if rng.random() < 0.3:
         ipvs.edit(1, "rr")
         ipvs.edit(1, "lblc_rs")
     return conns()
 
 
 def wave(count, seed):
-    """So many namespaces at once; all are there before the first one dies. Returns their connections."""
+    """Makes `count` namespaces; all exist before the first one is deleted. Returns their connections."""
     (ready_in, ready), (gate, open_gate) = os.pipe(), os.pipe()
     children = []
     for n in range(count):
@@ -49,8 +49,8 @@ def wave(count, seed):
             os.close(open_gate)
             status = 1
             try:
-                os.write(ready, struct.pack("I", direct(seed + n)))
-                os.read(gate, 1)  # until our parent closes it
+                os.write(ready, struct.pack("I", run_director(seed + n)))
+                os.read(gate, 1)  # until the parent process closes it
                 status = 0
             finally:
                 os._exit(status)

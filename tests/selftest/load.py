@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""A crowd that uses the director as fast as it can, while a storm rages: processes of their own, so that they
-run on every CPU.
+"""Load for stress tests: processes that use the director as fast as they can, on every CPU.
 
     a sender in the client's namespace      the director schedules in softirq
-    a sender in the director's              it schedules in the sender's own context (LOCAL_OUT)
-    a reader in the director's              of the files in /proc/net and of the sysctls
+    a sender in the director's namespace    it schedules in the sender's own context (LOCAL_OUT)
+    a reader in the director's namespace    reads the files in /proc/net and the sysctls
 """
 
 import errno
@@ -24,15 +23,15 @@ from counted import EXPIRATION, LIMIT, STATS, TABLE, conns
 from harness import eq, run, wait_until
 from lab import inside, key
 
-DISCARD = 7  # nobody listens there
+DISCARD = 7  # no server listens on it
 SO_MARK = 36
 FILES = (TABLE, STATS, "/proc/sys/" + EXPIRATION, "/proc/sys/" + LIMIT)
 SERVICE = re.compile(r"FWM \d+( [a-z0-9]+ \d+)+\n")
 ENTRY = re.compile(r"  [0-9a-f.:]+ [0-9a-f.:\[\]]+:\d+ \d+( removed)?\n")
 
 
-class Crowd:
-    """It sends to `keys` destinations of firewall mark 1, from creation to exit."""
+class Load:
+    """Runs the processes while its context is entered; they send to `keys` destinations of firewall mark 1."""
 
     def __init__(self, seed, keys=2000):
         self.roles = [("client", seed, keys), ("director", seed + 1, keys), ("reader", seed, keys)]
@@ -40,7 +39,7 @@ class Crowd:
 
     @staticmethod
     def prepare():
-        """Once for a lab: what goes to the port is marked."""
+        """Marks packets to the port; to be called once for a lab."""
         run(["nft", "add rule inet lab marks ip daddr 198.18.0.0/15 udp dport 7 meta mark set 1"])
 
     def __enter__(self):
@@ -63,8 +62,8 @@ class Crowd:
         if not any(error):
             assert all(self.did.values()) and self.served, (self.did, self.served)
 
-    def flows(self, more=1, what="the crowd is served"):
-        """Waits until so many more connections were scheduled."""
+    def flows(self, more=1, what="connections are scheduled"):
+        """Waits until `more` connections have been scheduled."""
         goal = conns() + more
         wait_until(lambda: conns() >= goal, what, seconds=60)
 
@@ -74,22 +73,23 @@ class Crowd:
 
 
 def send(stopped, sock, seed, keys):
-    """Sends bursts; returns how many datagrams."""
-    chance = random.Random(seed)
+    """Sends bursts until stopped; returns the number of datagrams."""
+    rng = random.Random(seed)
     sent = 0
     while not stopped:
-        for number in chance.choices(range(keys), k=100):
+        for number in rng.choices(range(keys), k=100):
             try:
                 sock.sendto(b"", (key(number), DISCARD))
                 sent += 1
-            except OSError:  # of a full queue, or of a service without a server
+            except OSError:  # the queue is full, or the service has no server
                 pass
         time.sleep(0.001)
     return sent
 
 
 def read(stopped):
-    """Reads the files, which come and go, over and over; returns how many. What they say must be whole."""
+    """Reads the files, which may be removed and made again, until stopped; returns the number of reads. Each file
+    that was read must be complete."""
     done = 0
     for path in itertools.cycle(FILES):
         if stopped:
@@ -98,7 +98,7 @@ def read(stopped):
             with open(path) as file:
                 lines = file.readlines()
         except OSError as error:
-            assert error.errno in (errno.ENOENT, errno.EIO), error  # it went, before or after open()
+            assert error.errno in (errno.ENOENT, errno.EIO), error  # it was removed, before or after open()
             continue
         finally:
             time.sleep(0.001)
