@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# The Debian packages: what `make deb` makes is what Debian wants, the same each time, and of one version. KTAP.
+# The Debian packages of `make deb` pass lintian, are reproducible, and have one version. KTAP.
 . "$(dirname "$0")/../scripts/lib.sh"
 cd "$TOP"
 export KERNEL=stock
 
 number=0
-check() { # NAME: whether the function of that name succeeds, in a shell that stops at the first failure
+check() { # NAME: runs the function of that name in a shell that stops at the first failure
 	local said status
 	number=$((number + 1))
 	set +e
@@ -49,7 +49,7 @@ deb_modules_need_exactly_their_kernel() {
 		grep -qF "$release "
 }
 
-# Everything that `make modules` reads is in the package.
+# The package has all files that `make modules` reads.
 deb_dkms_has_the_whole_source() {
 	local file folders
 	# The folders are the crate's modules.
@@ -77,7 +77,7 @@ dkms=build/deb/ip-vs-lblc-rs-dkms_${version}_all.deb
 lblctop=build/deb/lblctop_${version}_amd64.deb
 modules() { echo "build/deb/ip-vs-lblc-rs-modules-${release}_${version}_amd64.deb"; }
 
-scripts/deb >/dev/null # whichever cases are chosen: nothing from before may be judged
+scripts/deb >/dev/null # for any choice of cases: older packages must not be tested
 cases=$(declare -F | sed -n 's/^declare -f \(deb_.*\)/\1/p')
 order=$(grep -oE '^deb_[a-z_]+' "$0" | grep -xF "$cases" | grep -xE "${CASE:-.*}")
 echo "TAP version 13"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# hit-path.sh MODULE, in the tool root: what schedule() of an x86-64 module must not have: calls other than those
-# that it ends with, atomic instructions, panics. KTAP.
+# hit-path.sh MODULE, in the tool root: schedule() of an x86-64 module must have no calls but tail calls, no atomic
+# instructions and no panics. KTAP.
 module=$1
 number=0
 
@@ -23,7 +23,7 @@ code=$(objdump --disassemble="$symbol" --no-show-raw-insn --reloc "$module")
 
 echo "TAP version 13"
 echo "1..3"
-# A jump to a thunk or a function is the end of schedule(): it has left the hit path.
+# A jump to a thunk or a function is a tail call, off the hit path.
 none schedule_calls_nothing < <(grep -w call <<<"$code")
 none schedule_has_no_atomic_instruction < <(grep -wE 'lock|xchg|cmpxchg|mfence' <<<"$code")
 none the_module_cannot_panic < <(nm -u "$module" | grep -E 'panicking|panic_')

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# A kernel tree that cannot build the module is refused in one line that says why. KTAP.
+# A kernel tree that cannot build the module is refused with one line that has the reason. KTAP.
 cd "$(dirname "$0")/.." || exit 1
 
 tree=$(mktemp -d)

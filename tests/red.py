@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""red.py WHAT: a file of cases as any other, with one case that goes wrong on purpose; tests/red.sh runs it.
-WHAT is one of the functions here, or what the module lblc_red does."""
+"""red.py WHAT: a file of cases of which WHAT is run, a case that must fail; for tests/red.sh. WHAT is one of the cases
+here, or a fault of the module lblc_red."""
 
 import atexit
 import os

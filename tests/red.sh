@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Does what must not pass fail? Each of these goes wrong in one way, and is judged as every file of cases is.
-# It must come out red, for the reason that it has. KTAP. CASE (a regular expression) chooses; FULL=1 adds more, and
-# KERNEL="red kcsan" what only kcsan sees.
+# The must-fail tests: each has one deliberate fault, is judged by the code that judges all files of cases, and must
+# fail for that reason. KTAP. CASE (a regular expression) chooses; FULL=1 adds more, and KERNEL="red kcsan" those that
+# only kcsan detects.
 . "$(dirname "$0")/../scripts/lib.sh"
 . "$TOP/scripts/judge.sh"
 cd "$TOP"
 wanted=${CASE:-.*}
-unset CASE # it is not for the files of cases
+unset CASE # it chooses here, not in the files of cases
 
-red() { # KERNEL WHAT PATTERN...: each pattern in what is said of WHAT; vm_options are scripts/vm's
+red() { # KERNEL WHAT PATTERN...: the output on WHAT must match each pattern; vm_options are those of scripts/vm
 	local kernel=$1 what=$2 pattern said missing=''
 	shift 2
 	[[ $what == nothing ]] && set -- '^failed: 0$' || set -- '^failed: [1-9]' "$@"
@@ -22,7 +22,7 @@ red() { # KERNEL WHAT PATTERN...: each pattern in what is said of WHAT; vm_optio
 	done
 	if [[ $missing ]]; then
 		awk '{ print "# " $0 }' <<<"$said"
-		echo "# not said:$missing"
+		echo "# not in the output:$missing"
 		echo "not ok $total red_$what"
 	else
 		echo "ok $total red_$what"
@@ -32,7 +32,7 @@ red() { # KERNEL WHAT PATTERN...: each pattern in what is said of WHAT; vm_optio
 total=0
 echo "TAP version 13"
 
-# If this did not come out green, the others would be red for no reason of their own.
+# This must pass, or the others could fail for another reason than their own.
 vm_options=()
 red kasan nothing
 

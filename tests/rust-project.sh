@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What `make rust-project.json` writes is true outside of the tool root. KTAP.
+# The paths in the file of `make rust-project.json` are valid outside of the tool root. KTAP.
 cd "$(dirname "$0")/.." || exit 1
 . scripts/lib.sh
 set +e

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Tests of scripts/scan-console on recorded consoles. KTAP; CASE (a regular expression) chooses.
 
-tests/scanner/KIND-WHAT.console holds a report of that kind, as lblc_red provoked it with what=WHAT;
-tests/scanner/clean-*.console hold none."""
+tests/scanner/KIND-WHAT.console has a report of that kind, caused by lblc_red with what=WHAT;
+tests/scanner/clean-*.console have none."""
 
 import contextlib
 import importlib.machinery
@@ -44,9 +44,9 @@ def sees(path):
     kind = path.name.split("-")[0].replace("_", " ")
     status, said = scan(text)
     assert status == 1 and kinds(said)[0] == kind, (status, kinds(said))
-    # A guest can die at any moment: the first telling line is enough.
+    # A guest can end at any moment: the first line of the report must be enough.
     first = next(index for index, line in enumerate(text.split("\n")) if scanner.complaint(line))
-    assert text.split("\n")[first].strip() in said
+    assert text.split("\n")[first].strip() in said, said
     broken_off = "\n".join(text.split("\n")[:first + 1])
     assert scan(broken_off)[0] == 1, broken_off
 
@@ -63,7 +63,7 @@ def a_line_of_the_kernel_in_the_middle_of_ktap():
         assert scan(line)[0] == 1, line
 
 
-def words_of_a_case_are_only_words():
+def words_of_a_case_are_no_complaints():
     for line in ("ok 3 a_BUG_in_the_table", "not ok 4 BUG: KASAN: Oops", "# WARNING: of a tool",
                  "# AssertionError: Call Trace: in a message", "ok 5 general_protection # SKIP Oops",
                  "[    1.500000] SELinux: DEBUG enabled", "kasan: KernelAddressSanitizer initialized",
@@ -81,9 +81,10 @@ def each_complaint_is_shown_with_its_surroundings():
 
 
 def silence_is_no_approval():
-    assert scan("")[0] == 2 and scan("\n\n")[0] == 2
+    statuses = [scan(text)[0] for text in ("", "\n\n")]
     with contextlib.redirect_stderr(io.StringIO()):
-        assert scanner.main(["/does/not/exist"]) == 2
+        statuses.append(scanner.main(["/does/not/exist"]))
+    assert statuses == [2, 2, 2], statuses
 
 
 def main():
@@ -92,7 +93,7 @@ def main():
     cases += [(f"scanner_passes_{path.stem}", lambda path=path: passes(path))
               for path in RECORDED if path.name.startswith("clean-")]
     cases += [(f"scanner_{case.__name__}", case) for case in (
-        a_line_of_the_kernel_in_the_middle_of_ktap, words_of_a_case_are_only_words,
+        a_line_of_the_kernel_in_the_middle_of_ktap, words_of_a_case_are_no_complaints,
         each_complaint_is_shown_with_its_surroundings, silence_is_no_approval)]
     cases = [case for case in cases if re.fullmatch(os.environ.get("CASE", ".*"), case[0])]
     print(f"TAP version 13\n1..{len(cases)}")
@@ -100,7 +101,7 @@ def main():
         try:
             case()
             print(f"ok {number} {name}")
-        except Exception as error:  # whatever it is, it is this case's failure
+        except Exception as error:  # any exception fails the case
             for line in f"{type(error).__name__}: {error}".splitlines():
                 print(f"# {line}")
             print(f"not ok {number} {name}")

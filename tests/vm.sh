@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# scripts/vm says truly how a guest ended: silence is failure. KTAP. KERNEL chooses (default stock).
+# The exit status of scripts/vm for each way in which a guest can end. KTAP. KERNEL chooses (default stock).
 cd "$(dirname "$0")/.." || exit 1
 
 script=$(mktemp)

@@ -17,8 +17,8 @@ from common import (MAX_ENTRIES, ROOMY, SEED, SYSCTL, Services, Wrong, bench, fi
                     median, run, samples, settled, sysctl)
 
 def hits(cell, unit):
-    """Lines of the cost of a call to C, to ours, and to nothing. In a small table a few chains of two make a
-    difference, so it is filled with other keys several times, and our hash is another one each time."""
+    """The cost of a call of C, ours and an empty callback: a line for each sample. In a small table a few chains of two
+    matter, so it is filled several times with other keys, each time with another hash key."""
     tables = 8 if cell.n <= 4096 else 1
     rows = []
     for table in range(tables):
@@ -27,12 +27,12 @@ def hits(cell, unit):
             fill(cell, seed=SEED + table)
         rows += calls(cell, unit, tables)
         if header()["entries"] != cell.n:
-            raise Wrong("the table changed while it was only looked at")
+            raise Wrong("hits changed the table")
     return rows
 
 
 def calls(cell, unit, tables):
-    """As hits(), in one of so many tables."""
+    """As hits(), in one of `tables` tables."""
     timed = unit == "ns"
     if cell.op == "adversarial":
         samples_, batches, batch, warm = (9 if timed else 3), 4, 64, cell.n
@@ -47,7 +47,7 @@ def calls(cell, unit, tables):
 
 
 def misses(cell, unit, services):
-    """As hits(); the table is emptied and filled again when it has grown by an eighth, or by a batch."""
+    """As hits(), for misses; the table is emptied and filled again when it has grown by an eighth or by a batch."""
     timed = unit == "ns"
     batch, batches = 64, max(1, min(8, cell.n // 1024))
     at_once = max(1, min(40, cell.n // 8 // (batch * batches)))
@@ -63,7 +63,7 @@ def misses(cell, unit, services):
 
 
 def measure(cell, unit):
-    """What a call of schedule() costs."""
+    """The cost of a call of schedule()."""
     services = Services(cell)
     fill(cell, "chained" if cell.op == "adversarial" else "random")
     if cell.op in ("miss", "agree"):
@@ -71,7 +71,7 @@ def measure(cell, unit):
     else:
         rows = hits(cell, unit)
     base = median(row[2] for row in rows)
-    print(f"# a call of nothing: {base:.2f} {unit}")
+    print(f"# an empty call: {base:.2f} {unit}")
     c, ours = ([row[side] - base for row in rows] for side in (0, 1))
     result = dict(cell._asdict(), c=None, rs=round(median(ours), 2), ratio=None, lo=None, hi=None,
                   unit=unit)
@@ -96,7 +96,7 @@ def main(mode, *options):
     run("modprobe ip_vs_lblc && modprobe ip_vs_lblc_rs && modprobe ip_vs_rr")
     run("modprobe lblc_bench")
     if os.path.exists(SYSCTL + "run_estimation"):
-        sysctl("run_estimation", 0)     # statistics of servers are no part of this
+        sysctl("run_estimation", 0)     # statistics of servers are not measured
     sysctl(MAX_ENTRIES, ROOMY)
     failed = False
     for cell in cells:

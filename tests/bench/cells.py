@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The cells of the bench, and what is demanded of them (docs/bench.md)."""
+"""The cells of the bench, and their targets (docs/bench.md)."""
 
 from collections import namedtuple
 
 KEYS = (1, 16, 256, 1000, 4096, 16384, 24576, 262144, 1048576)
 SERVERS = (1, 4, 16, 64, 1024)
-C_HOLDS = 24576     # entries; more are not remembered
+C_HOLDS = 24576     # the most entries of C's table
 SEED = 4242
 
 
 class Cell(namedtuple("Cell", "op n d af temp")):
-    """What is done, with how many keys and servers, in which family, and how: with hot caches one call right
-    after the other, as hot but each after the last one's answer (lone), or with cold caches."""
+    """An operation, the numbers of keys and servers, the address family, and the kind: hot, calls in succession with
+    hot caches; lone, as hot, but each call begins when the result of the last one is known; cold, with cold caches."""
 
     def __str__(self):
         return "-".join(filter(None, (self.op, self.temp, f"v{self.af}", f"n{self.n}", f"d{self.d}")))
 
     @property
     def c_too(self):
-        """Whether C does that at all."""
+        """Whether C has the operation."""
         return self.op in ("stretch-collect", "stretch-teardown")
 
     @property
@@ -28,7 +28,7 @@ class Cell(namedtuple("Cell", "op n d af temp")):
 
 
 def core(unit):
-    """The cells that measure calls of schedule(); caches do not matter to a count of instructions."""
+    """The cells that measure calls of schedule(). Instruction counts do not depend on caches."""
     cells = [Cell("hit", n, 4, af, "hot") for af in (4, 6) for n in KEYS]
     cells += [Cell("hit", 256, d, 4, "hot") for d in SERVERS if d != 4]
     cells += [Cell("saturated", 256, d, 4, "hot") for d in SERVERS]
@@ -46,31 +46,31 @@ def core(unit):
     return cells
 
 
-# What one call does not show (whole.py): such cells have no `temp`. How long bottom halves wait is counted in
-# instructions: in um it is a millisecond when nothing is done, and many while a large array comes or goes.
+# Measurements of more than one call (whole.py), without `temp`. The delay of bottom halves is counted in
+# instructions: in um it is a millisecond when idle, and many milliseconds while a large array is allocated or freed.
 WHOLE = {
     "time": [Cell("bytes", n, 4, 4, "") for n in (14746, 16384, 262144, 1 << 20)] + [
         Cell("udp", 16384, 16, 4, ""), Cell("flood", C_HOLDS, 4, 4, "")],
     "icount": [Cell(f"stretch-{what}", 1 << 20, 4, 4, "")
                for what in ("nothing", "collect", "resize", "teardown", "evict")],
-    "cpus": [Cell("race", 16384, 4, 4, "")],    # on two CPUs, so in QEMU
+    "cpus": [Cell("race", 16384, 4, 4, "")],    # needs two CPUs, so QEMU
 }
 UDP_PAIRS = 10
 REGULARS = 1000
 RACE_RUNS = 15
-RACE_KEYS = 2048    # three times that fits beside those that are there, without another size of the table
+RACE_KEYS = 2048    # three times that fits into the table without a resize
 
-# The gate takes these: small ones, and one for each way through schedule().
+# The cells of the gate: small ones, and one for each path through schedule().
 QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384, 1 << 20)] + [
     Cell("hit", 256, 4, 6, "hot"), Cell("hit", 16384, 4, 6, "hot"), Cell("saturated", 256, 64, 4, "hot"),
     Cell("miss", 16384, 4, 4, "hot")]
-# Ours: the cost of the first by that of the second, and the most that it may be.
+# Of ours: the most that the cost of the first may be, relative to that of the second.
 FLAT = (Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"), 1.1)
 
 
 def target(cell, unit):
-    """The least that C's cost over ours must be, or None. What is demanded of time comes from memory that does
-    not have to be waited for; a count of instructions does not know that: it shall not be higher than C's."""
+    """The least ratio of C's cost to ours, or None. The targets for time come from fewer cache misses, which instruction
+    counts do not show: those must not be higher than C's."""
     if unit == "instructions":
         if cell.op == "hit" and cell.d == 4:
             return 1.0
@@ -91,7 +91,7 @@ def target(cell, unit):
 
 
 def limit(cell):
-    """For what whole.py measures of ours: "at least" or "at most", and how much; or None."""
+    """The target for a result of whole.py: "at least" or "at most", and a number; or None."""
     if cell.op.startswith("stretch-"):
         return ("at most", 1000) if cell.op != "stretch-nothing" else None
     return {"bytes": ("at most", 100), "flood": ("at least", 95), "race": ("at least", 1.6)}.get(cell.op)

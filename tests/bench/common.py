@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What bench.py and whole.py share: the commands of the module lblc_bench, services, and statistics."""
+"""Shared by bench.py and whole.py: the commands of the module lblc_bench, services, and statistics."""
 
 import math
 import subprocess
@@ -17,7 +17,7 @@ WEIGHT = 1000
 
 
 class Wrong(Exception):
-    """The cell cannot be measured: something is not as it should be."""
+    """The cell cannot be measured, or the result would be wrong."""
 
 
 def run(command, **more):
@@ -34,17 +34,17 @@ def sysctl(name, value):
 
 
 def bench(line):
-    """Gives the module a command."""
+    """Writes a command to the module."""
     try:
         with open(COMMANDS, "w") as file:
             file.write(line)
     except OSError as error:
-        what = "both modules do not choose the same server" if line == "check" else error.strerror
+        what = "the schedulers choose different servers" if line == "check" else error.strerror
         raise Wrong(f"{line}: {what}") from None
 
 
 def samples(unit):
-    """What the last command measured: lines of what a batch took C, ours, and nothing."""
+    """The results of the last command: lines of the time of a batch with C, ours and an empty callback."""
     with open(COMMANDS) as file:
         frequency = int(file.readline())
         tick = 1e9 / frequency if unit == "ns" else 1
@@ -53,7 +53,7 @@ def samples(unit):
 
 
 class Services:
-    """A service for each scheduler, with the same servers in the same order."""
+    """A service of each scheduler, with the same servers in the same order."""
 
     def __init__(self, cell):
         self.schedulers = ["lblc", "lblc_rs"] if cell.c_can else ["lblc_rs"]
@@ -84,7 +84,7 @@ def header():
 
 
 def settled(entries):
-    """Waits until our table is quiet, and has as many entries as it must."""
+    """Waits until our table does not change, and has `entries` entries."""
     end, last = clock.monotonic() + 60, None
     while (now := header()) != last or now["entries"] != entries:
         if clock.monotonic() > end:
@@ -94,7 +94,7 @@ def settled(entries):
 
 
 def fill(cell, keys="random", seed=SEED):
-    """Makes keys, and lets the tables of the services learn them."""
+    """Makes keys, and inserts them into the tables of the services."""
     bench(f"keys {keys} {seed} {cell.n}")
     learn(cell)
 
@@ -117,7 +117,7 @@ def median(values):
 
 
 def interval(values):
-    """Where the median lies with 95 % confidence, by order statistics."""
+    """The 95 % confidence interval of the median, by order statistics."""
     values = sorted(values)
     k = max(0, math.floor(len(values) / 2 - 0.98 * math.sqrt(len(values))))
     return values[k], values[-1 - k]

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Judges the instruction counts of the gate's cells, with a tenth of slack: compilers differ. KTAP.
+"""Compares the instruction counts of the gate's cells with their targets, with 10 % of slack for compilers. KTAP.
 
-    gate.py FILE      what `QUICK=1 make bench-icount` has left
+    gate.py FILE      the results of `QUICK=1 make bench-icount`
 """
 
 import json

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Makes a table and pictures of what bench.py has measured.
+"""Makes a table and pictures of the results of bench.py.
 
     report.py time|icount FOLDER      reads FOLDER/MODE.jsonl
 """
@@ -62,7 +62,7 @@ def others(rows):
 
 
 def flatness(rows, unit):
-    """How our own cost compares between cells; what docs/bench.md asks for are upper limits here."""
+    """Prints the ratios of our own costs between cells; the targets in docs/bench.md are upper limits here."""
     ours = {cell: row["rs"] for cell, row in rows}
     pairs = [(Cell("hit", n, 4, 6, "hot"), Cell("hit", n, 4, 4, "hot"), 1.15)
              for n in sorted({cell.n for cell in ours})]

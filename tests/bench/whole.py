@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What one call of schedule() does not show: memory, how long bottom halves wait, packets from end to end,
+"""Measurements of more than one call of schedule(): memory, the delay of bottom halves, packets from end to end,
 floods, two CPUs at once. A function for each op of cells.WHOLE; each yields lines of results."""
 
 import os
@@ -15,7 +15,7 @@ from common import (MARKS, MAX_ENTRIES, ROOMY, Services, Wrong, bench, fill, hea
 sys.path.append(os.path.dirname(__file__) + "/../selftest")
 
 def line(cell, unit, c, rs, ratios=None):
-    """A result; `ratios` are those of pairs, if there are pairs."""
+    """A line of results; `ratios` are those of pairs, if measured in pairs."""
     ratio, low, high = None, None, None
     if ratios:
         ratio, (low, high) = median(ratios), interval(ratios)
@@ -25,7 +25,7 @@ def line(cell, unit, c, rs, ratios=None):
 
 
 def bytes_(cell):
-    """The memory of entries and chains for each entry. What the slab adds is in the size of its objects."""
+    """The bytes of entries and buckets for each entry. The size of slab objects includes the overhead of the slab."""
     Services(cell)
     fill(cell)
     table = header()
@@ -38,7 +38,7 @@ def bytes_(cell):
 
 
 def longest(action):
-    """The longest wait of a softirq while `action` runs, in thousands of instructions."""
+    """The longest delay of a softirq while `action` runs, in thousands of instructions."""
     prepared = action()
     next(prepared)
     bench("probe start")
@@ -50,14 +50,14 @@ def longest(action):
 
 
 def stretch(cell, work):
-    """`work(side, number)` for C's table, as large as it can be, and for ours."""
+    """Measures `work` with C's table, of the maximal size, and with ours."""
     c = longest(lambda: work(cell._replace(n=cells.C_HOLDS - 1), "lblc")) if cell.c_too else None
     rs = longest(lambda: work(cell, "lblc_rs"))
     yield line(cell, "1000 instructions", c, rs)
 
 
 def of_one(cell, scheduler):
-    """Only that scheduler's service, with its table filled."""
+    """Makes a service of that scheduler only, and fills its table."""
     services = Services(cell)
     fill(cell)
     for name in services.schedulers:
@@ -97,14 +97,14 @@ def evict(cell, scheduler):
     end = clock.monotonic() + 300
     while header()["entries"] > 1000:
         if clock.monotonic() > end:
-            raise Wrong("what is above the limit is not evicted")
+            raise Wrong("the entries above the limit are not evicted")
         clock.sleep(0.1)
     yield
     sysctl(MAX_ENTRIES, ROOMY)
 
 
 def collect(cell, scheduler):
-    """A partial collection looks at every entry; it comes with the first tick, a minute after the service."""
+    """A partial collection, which looks at every entry, at the first tick: a minute after the service was made."""
     sysctl(MAX_ENTRIES, cell.n * 5 // 4)
     of_one(cell, scheduler)
     yield
@@ -119,7 +119,7 @@ def udp(cell):
     run("ipvsadm -C")
 
     class Silent:
-        """Servers that drop what they get, as early as they can."""
+        """Servers that drop all packets as early as possible."""
 
         def __init__(self, names):
             for name in names:
@@ -140,7 +140,7 @@ def udp(cell):
 
 
 def packets(cell, lab, inside, key):
-    """Pairs of the seconds that it takes to send a packet for each key, to one scheduler and to the other."""
+    """The seconds to send a packet for each key, to a service of each scheduler, in pairs."""
     ports = {"lblc": 80, "lblc_rs": 81}
     for scheduler, mark in MARKS.items():
         lab.service(scheduler, {name: 1000 for name in lab.names}, mark=mark, options="-o")
@@ -168,7 +168,7 @@ def packets(cell, lab, inside, key):
 
 
 def flood(cell):
-    """How many calls for popular keys get the server that they had, in percent."""
+    """The percentage of calls for frequent keys that return the same server as before."""
     Services(cell)
     sysctl(MAX_ENTRIES, cell.n)
     bench(f"keys random {cells.SEED} {cells.REGULARS}")
@@ -180,7 +180,7 @@ def flood(cell):
 
 
 def race(cell):
-    """Misses with insertion on two CPUs at once, by the rate of one."""
+    """The rate of misses with insertion on two CPUs at once, relative to that on one."""
     if os.cpu_count() < 2:
         raise Wrong("this needs two CPUs")
     found = {scheduler: [] for scheduler in MARKS}

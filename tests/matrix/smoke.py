@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""smoke.py [WORD]...: is the scheduler there, does it schedule a request, and does it go again? In any kernel.
+"""smoke.py [WORD]...: the scheduler can be loaded, schedules a request, and can be unloaded, in any kernel.
 
-    director ──┬── s1             a process of the director asks the VIP, with NAT, so that nobody has to
-    VIP, ME    └── s2             forward: there are kernels without sysctls
+    director ──┬── s1             a process of the director connects to the VIP, with NAT: forwarding would need
+    VIP, ME    └── s2             sysctls, which not every kernel has
      10.0.10+N.1  10.0.10+N.2
        fd00:N::1  fd00:N::2
 
-WORDs say what the kernel is like: in-tree, builtin, no-ipv6 (IPVS without IPv6), no-sysctl."""
+WORDs describe the kernel: in-tree, builtin, no-ipv6 (IPVS without IPv6), no-sysctl."""
 
 import contextlib
 import http.client
@@ -49,8 +49,8 @@ def inside(name):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    """Not the HTTPServer, which wants to know a name for its address."""
-    address_family = socket.AF_INET6  # and so both
+    """Not HTTPServer, which looks up a name for its address."""
+    address_family = socket.AF_INET6  # serves IPv4 as well
 
 
 def lay_out():
@@ -97,10 +97,10 @@ def modules():
 
 
 def ipvsadm_finds_it():
-    """Without anybody having loaded it."""
-    assert "ip_vs_lblc_rs" not in modules()
+    """The module is loaded by its scheduler's name."""
+    assert "ip_vs_lblc_rs" not in modules(), modules()
     run(f"ipvsadm -A -t {VIP}:80 -s lblc_rs")
-    assert "lblc_rs" in run("ipvsadm -Ln")
+    assert "lblc_rs" in run("ipvsadm -Ln"), run("ipvsadm -Ln")
     assert ("ip_vs_lblc_rs" in modules()) == ("builtin" not in KERNEL), modules()
 
 
@@ -114,7 +114,7 @@ def it_schedules_requests_and_keeps_the_server():
 def it_schedules_ipv6_where_ipvs_does():
     added = run(f"ipvsadm -A -t [{VIP6}]:80 -s lblc_rs", check=False)
     if "no-ipv6" in KERNEL:
-        assert added.returncode, "this kernel's IPVS has IPv6 after all"
+        assert added.returncode, "this kernel's IPVS has IPv6"
         return
     for n in (1, 2):
         run(f"ipvsadm -a -t [{VIP6}]:80 -r [fd00:{n}::2]:80 -m -w 10")
@@ -124,7 +124,7 @@ def it_schedules_ipv6_where_ipvs_does():
 
 def it_shows_what_it_knows():
     assert f"  {VIP} 10.0.1" in read("/proc/net/ip_vs_lblc_rs"), read("/proc/net/ip_vs_lblc_rs")
-    assert "hits" in read("/proc/net/ip_vs_lblc_rs_stats")
+    assert "hits" in read("/proc/net/ip_vs_lblc_rs_stats"), read("/proc/net/ip_vs_lblc_rs_stats")
 
 
 def its_sysctls_are_where_sysctls_are():
@@ -133,20 +133,20 @@ def its_sysctls_are_where_sysctls_are():
     assert there == ["no-sysctl" not in KERNEL] * 2, there
 
 
-def it_goes_when_nobody_uses_it():
+def it_unloads_when_it_is_not_in_use():
     if "builtin" not in KERNEL:
-        assert run("rmmod ip_vs_lblc_rs", check=False).returncode, "it went while a service used it"
+        assert run("rmmod ip_vs_lblc_rs", check=False).returncode, "it was unloaded while a service used it"
     run("ipvsadm -C")
     if "builtin" not in KERNEL:
         run("rmmod ip_vs_lblc_rs")
-        assert "ip_vs_lblc_rs" not in modules()
+        assert "ip_vs_lblc_rs" not in modules(), modules()
 
 
 def the_kernel_is_unharmed():
     expected = 0 if KERNEL & {"in-tree", "builtin"} else OUT_OF_TREE
     if expected and os.path.exists("/sys/module/module/parameters/sig_enforce"):
         expected |= UNSIGNED
-    # Without sysctls there is no tainted to read.
+    # Without sysctls, `tainted` cannot be read.
     if os.path.exists("/proc/sys/kernel/tainted"):
         tainted = int(read("/proc/sys/kernel/tainted"))
         assert tainted == expected, f"tainted is {tainted}, not {expected}"
@@ -155,7 +155,7 @@ def the_kernel_is_unharmed():
 
 
 CASES = [ipvsadm_finds_it, it_schedules_requests_and_keeps_the_server, it_schedules_ipv6_where_ipvs_does,
-         it_shows_what_it_knows, its_sysctls_are_where_sysctls_are, it_goes_when_nobody_uses_it,
+         it_shows_what_it_knows, its_sysctls_are_where_sysctls_are, it_unloads_when_it_is_not_in_use,
          the_kernel_is_unharmed]
 
 lay_out()

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# upstream.sh: the kernel's own IPVS selftest (tools/testing/selftests/net/netfilter/ipvs.sh, which scripts/vm
-# brought along), with our scheduler in the place of the one that it uses. KTAP.
+# upstream.sh: the kernel's own IPVS selftest (tools/testing/selftests/net/netfilter/ipvs.sh, provided by scripts/vm),
+# with lblc_rs in the place of rr. KTAP.
 folder=$(mktemp -d)
 cp -r "$KSFT_DIR/." "$folder"
 cd "$folder/net/netfilter" || exit

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the test modules that call schedule() themselves have in common. */
+/* Shared by the test modules that call schedule(). */
 #ifndef LBLC_COMMON_H
 #define LBLC_COMMON_H
 
@@ -8,7 +8,7 @@
 #include <net/ip_vs.h>
 #include <net/net_namespace.h>
 
-/* The service for a firewall mark in the caller's network namespace. Who asks changes none meanwhile. */
+/* The service for a firewall mark in the caller's network namespace. The caller must not change services meanwhile. */
 static inline struct ip_vs_service *lblc_find_service(u32 mark)
 {
 	DECLARE_IP_VS_RHT_WALK_BUCKETS_RCU();
@@ -34,7 +34,7 @@ static inline u32 lblc_mix(u32 x)
 	return x ^ (x >> 16);
 }
 
-/* An address made of the number `id`, which looks random if that does. */
+/* An address from the number `id`; pseudo-random if `id` is. */
 static inline void lblc_address(u16 af, void *to, u32 id)
 {
 	u32 *word = to;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What control.py and defense.py share: the same steps on -s lblc and -s lblc_rs, and the clients."""
+"""Shared by control.py and defense.py: a decorator that runs steps on -s lblc and on -s lblc_rs, and the clients of
+the control interfaces."""
 
 import errno
 import functools
@@ -20,14 +21,14 @@ lab = Lab()
 netlink, sockopt = Netlink(), Sockopt()
 called = {}
 
-# A server with a port of its own is new to the core: another one comes out of its trash, with what it had counted
-# and not yet summed up. (Direct routing leaves the port as it is.)
+# A server with a port that was not used before is new to IPVS. Another one may come from the trash, with counts that
+# are not summed up yet. (Direct routing does not change the port of a packet.)
 fresh_port = itertools.count(1000).__next__
 
 
 def on_both(steps):
-    """Decorator: makes a case that runs the steps on both schedulers. What they yield must be the same but for the
-    scheduler's name."""
+    """Decorator: makes a case that runs the steps on both schedulers. The answers that they yield must be the same, but
+    for the scheduler's name."""
     @case
     @functools.wraps(steps)
     def both():
@@ -47,7 +48,7 @@ def on_both(steps):
 
 
 def refused(work, *arguments, **more):
-    """The name of the error that a call raises."""
+    """Asserts that the call raises OSError; returns the name of the error."""
     try:
         work(*arguments, **more)
     except OSError as error:
@@ -68,7 +69,7 @@ def vip(protocol="tcp", port=80, ipv6=False):
 
 
 def whole(which, scheduler, flags=0, timeout=0, netmask=None):
-    """A service with all that NEW_SERVICE and SET_SERVICE want."""
+    """A service with all attributes that NEW_SERVICE and SET_SERVICE require."""
     if netmask is None:
         netmask = 128 if which["af"] == socket.AF_INET6 else 0xffffffff
     return which | {"scheduler": scheduler, "flags": (flags, 0xffffffff), "timeout": timeout,
@@ -92,7 +93,8 @@ def servers_of(found):
 
 
 def counted(conns, which=None):
-    """The core's counters of a service, once they have come to `conns`: it sums up every two seconds."""
+    """Waits until IPVS has counted `conns` connections of a service, which it sums up every two seconds; returns the
+    counters."""
     which = which or mark(1)
 
     def counters():
@@ -103,8 +105,8 @@ def counted(conns, which=None):
 
 
 def all_counted(conns, which=None):
-    """The same, once the counters of its servers, which have a fresh_port(), add up to that as well: the core sums
-    each of them up in a turn of its own."""
+    """As counted(), but also waits for the counters of its servers, which must have a fresh_port(): IPVS sums up each
+    of them separately."""
     which = which or mark(1)
     wait_until(lambda: sum(found["stats64"]["conns"] for found in servers_of(which)) == conns,
                f"{conns} connections were counted for the servers")
@@ -112,6 +114,6 @@ def all_counted(conns, which=None):
 
 
 def connections():
-    """What the servers of mark 1 have, but for the packets, which may be sent twice."""
+    """Weight and connections of the servers of mark 1. (Not the packets: some may be sent twice.)"""
     return [(found["addr"], found["weight"], found["active"], found["inactive"], found["persistent"])
             for found in servers_of(mark(1))]

@@ -3,8 +3,8 @@
 """Our module and C's ip_vs_lblc in every order: ours first, C's first, ours in drop-in mode; loaded, refused, unloaded.
 docs/company.md has the table.
 
-Each step is judged by the whole of net.ipv4.vs (names, modes, values) in three network namespaces: the machine's own,
-one of root's (the lab's director), and one of a user's, in which C's module has no file.
+Each step compares all of net.ipv4.vs (names, modes, values) in three network namespaces: the initial one ("machine's"),
+the lab's director ("root's"), and one of an unprivileged user ("user's"), in which C's module has no file.
 """
 
 import os
@@ -25,7 +25,7 @@ SHARED = "IPVS: net.ipv4.vs.lblc_expiration is ip_vs_lblc's; its value is used"
 
 
 def user_namespace():
-    """The path of a network namespace of uid 1000's, which a process keeps for us."""
+    """The path of a network namespace of uid 1000, which a process keeps alive."""
     command = ["setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups",
                "unshare", "--user", "--map-root-user", "--net", "sleep", "infinity"]
     keeper = subprocess.Popen(command)
@@ -39,64 +39,64 @@ PATHS = {MACHINES: MACHINE, ROOTS: HERE, USERS: user_namespace()}
 
 
 def tree():
-    """{(whose namespace, file): (mode, value)} of net.ipv4.vs."""
+    """net.ipv4.vs in all three namespaces: {(namespace, file): (mode, value)}."""
     return {(who, name): told for who, path in PATHS.items() for name, told in sysctls(path).items()}
 
 
 def begin():
-    """The tree without either module."""
+    """Unloads both modules; returns the tree without them."""
     unload_all()
     base = tree()
     for who in PATHS:
-        assert sum(one == who for one, _ in base) > 20, f"net.ipv4.vs of {who} is not whole: {base}"
+        assert sum(one == who for one, _ in base) > 20, f"net.ipv4.vs of {who} namespace is not complete: {base}"
     return base
 
 
 def plus(base, expiration, limits=tuple(PATHS)):
-    """The tree with lblc_expiration, {whose namespace: value}, and lblc_rs_max_entries in those namespaces."""
+    """The tree `base` with lblc_expiration as in {namespace: value}, and with lblc_rs_max_entries in `limits`."""
     return base | {(who, "lblc_expiration"): (FILE, value) for who, value in expiration.items()} | \
         {(who, "lblc_rs_max_entries"): (FILE, str(DEFAULT_LIMIT)) for who in limits}
 
 
 def put(**values):
-    """Writes lblc_expiration in the machine's, root's or user's namespace."""
+    """Writes lblc_expiration in the namespaces given as machine=, root= and user=."""
     for who, value in values.items():
         with namespace(PATHS[who + "'s"]):
             sysctl(EXPIRATION, value)
 
 
 def fails(command, words=""):
-    """The command must fail, and say this."""
+    """Asserts that the command fails, with `words` in its output."""
     done = run(command, check=False)
     assert done.returncode, f"{command} succeeded"
-    assert words in done.stdout + done.stderr, f"{command} says {done.stdout + done.stderr!r}, not {words!r}"
+    assert words in done.stdout + done.stderr, f"{command} prints {done.stdout + done.stderr!r}, not {words!r}"
 
 
 def logged(message):
-    """How often the kernel's log has it."""
+    """The number of times the message is in the kernel's log."""
     return run("dmesg").count(message)
 
 
 def serve(*schedulers):
-    """A service of each of these schedulers schedules, and keeps what it chose."""
+    """Asserts that a service with each of these schedulers serves, and that its keys keep their servers."""
     for scheduler in schedulers:
         lab.clear()
         lab.service(scheduler)
         first = [lab.ask(key(n)) for n in range(4)]
         assert None not in first, f"with {scheduler}, servers answer {first}"
-        eq([lab.ask(key(n)) for n in range(4)], first, f"what {scheduler} chooses")
+        eq([lab.ask(key(n)) for n in range(4)], first, f"the servers that {scheduler} chooses")
     lab.clear()
 
 
 def ask_after_some_jiffies(times):
-    """Asks for a destination that has been idle for longer than 0."""
+    """Connects `times` times to a destination that has been idle for some jiffies."""
     for _ in range(times):
         time.sleep(0.1)
         assert lab.ask(key(1)), "no server answers"
 
 
 def c_is_refused():
-    """C's module, asked for in each way, is refused, and nothing changes."""
+    """Asserts that C's module is refused, however it is requested, and that nothing changes."""
     before = tree()
     fails(f"modprobe {C}", "Device or resource busy")
     eq(tree(), before, "after modprobe")
@@ -104,8 +104,8 @@ def c_is_refused():
         inside = f"nsenter --net={path}" + (f" --user={path.removesuffix('net')}user" if who == USERS else "")
         fails(f"{inside} ipvsadm -A -f 7 -s lblc")
         eq(tree(), before, f"after -s lblc in {who} namespace")
-    eq(loaded() & {C, OURS}, {OURS}, "what is loaded")
-    assert logged(REFUSED), "the log does not say that C's module is refused"
+    eq(loaded() & {C, OURS}, {OURS}, "the loaded modules")
+    assert logged(REFUSED), f"the log lacks {REFUSED!r}"
 
 
 # Alone ------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def c_alone_has_no_file_in_a_users_namespace():
 # C's first --------------------------------------------------------------------------------------
 
 def c_first():
-    """Both modules are loaded, C's first; the tree without either, and with both."""
+    """Loads both modules, C's first; returns the tree without them, and with both."""
     base = begin()
     run(f"modprobe {C}")
     put(machine=111, root=222)
@@ -193,7 +193,7 @@ def both_schedule_and_ours_goes_by_cs_value():
 
 
 @case
-def c_comes_and_goes_under_traffic_of_ours():
+def c_is_unloaded_and_refused_under_traffic_of_ours():
     base, both = c_first()
     lab.service()
     with Traffic() as traffic:
@@ -227,7 +227,7 @@ def ours_first_then_c_is_refused():
 
 
 @case
-def both_at_once_are_both_there_or_c_is_refused():
+def loaded_at_once_both_are_there_or_c_is_refused():
     base, orders = begin(), {"both": 0, "ours alone": 0}
     for turn in range(10):
         modules = (C, OURS) if turn % 2 else (OURS, C)
@@ -313,7 +313,7 @@ def drop_in_after_c_is_refused_and_changes_nothing():
     eq(tree(), alone, "with C's alone")
     for _ in range(5):
         fails(f"modprobe {OURS} dropin=1")
-        eq(loaded() & {C, OURS}, {C}, "what is loaded")
+        eq(loaded() & {C, OURS}, {C}, "the loaded modules")
         eq(tree(), alone, "with the drop-in refused")
     serve("lblc")
     run(f"modprobe {OURS}")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Every command of the IPVS control interface, and what else the core does to a service: the same
-steps on -s lblc and -s lblc_rs, and the same answers.
+"""Every command of the IPVS control interface, and the trash: the same steps on -s lblc and on -s lblc_rs must give
+the same answers.
 
-docs/control-plane.md has the table of commands and cases; the last case here compares it with what
-was called.
+docs/control-plane.md has the table of commands and cases; the last case compares it with the commands that were
+called.
 """
 
 import re
@@ -74,7 +74,7 @@ def servers_by_netlink(scheduler):
         yield servers_of(kind)
         yield refused(netlink.call, "DEL_DEST", service=kind, dest=server("s3", **more))
         yield len(servers_of(kind))
-    # Servers of the other family can be reached through a tunnel only.
+    # Servers of the other address family need a tunnel.
     other = server("s4", method=TUNNEL, ipv6=True) | {"af": socket.AF_INET6}
     yield refused(netlink.call, "NEW_DEST", service=mark(1), dest=other | {"method": DIRECT})
     netlink.call("NEW_DEST", service=mark(1), dest=other)
@@ -134,7 +134,7 @@ def servers_by_sockopt(scheduler):
 # Counters, settings and daemons -----------------------------------------------------------------
 
 def busy(scheduler):
-    """Two services that had traffic."""
+    """Makes two services and sends packets to both; returns their counters."""
     for number in (1, 2):
         lab.service(scheduler, mark=number, options="-o", port=fresh_port())
         lacks(lab.send([key(n) for n in range(40)], port=79 + number), None)
@@ -178,7 +178,7 @@ def zero_and_flush_by_sockopt(scheduler):
 def timeouts_and_information(scheduler):
     lab.service(scheduler, options="-o")
     yield netlink.call("GET_INFO")[0]["version"]
-    yield refused(netlink.call, "SET_INFO")  # the name of GET_INFO's answer, no request
+    yield refused(netlink.call, "SET_INFO")  # names the answer to GET_INFO; not a request
     yield sockopt.get("VERSION", b"", VERSION_SIZE).split(b" (")[0]
     for values in ((100, 50, 25), (0, 0, 30), (2 ** 31 // 1000, 1, 1)):
         netlink.call("SET_CONFIG", **dict(zip(("tcp", "tcp_fin", "udp"), values)))
@@ -188,17 +188,17 @@ def timeouts_and_information(scheduler):
     yield refused(netlink.call, "SET_CONFIG", tcp=2 ** 31)
     yield refused(sockopt.set, "TIMEOUT", TIMEOUT.pack(-1, 0, 0))
     yield netlink.call("GET_CONFIG")
-    # A connection ends when the timeout says so.
+    # A connection ends at its timeout.
     sockopt.set("TIMEOUT", TIMEOUT.pack(900, 120, 1))
     netlink.call("SET_SERVICE", service=whole(mark(1), scheduler))
     lacks(lab.send([key(n) for n in range(10)]), None)
     yield lab.table_size()
-    wait_until(lambda: lab.table_size() == 0, "they end")
+    wait_until(lambda: lab.table_size() == 0, "the connections end")
     yield sum(found["active"] + found["inactive"] for found in servers_of(mark(1)))
 
 
 def both_daemons_wait():
-    """For work: a thread that is stopped before it has run for the first time answers with EINTR."""
+    """Whether both threads sleep: to stop one that has not run yet fails with EINTR."""
     states = re.findall(r"\(ipvs-[mb]:\S+ (.)", run("cat /proc/[0-9]*/stat", check=False).stdout)
     return states == ["S", "S"]
 
@@ -215,7 +215,7 @@ def daemons(scheduler):
         yield netlink.call("GET_DAEMON", dump=True)
     yield refused(netlink.call, "NEW_DAEMON", daemon=both[0])
     yield [*DAEMON.iter_unpack(sockopt.get("DAEMON", b"", 2 * DAEMON.size))]
-    ne(lab.hold(key(1))[0].server, None)  # the master tells of it
+    ne(lab.hold(key(1))[0].server, None)  # the master sends it to the group
     wait_until(both_daemons_wait, "the daemons wait")
     for each in both:
         netlink.call("DEL_DAEMON", daemon={"state": each["state"]})
@@ -235,7 +235,7 @@ def daemons(scheduler):
     yield refused(sockopt.set, "STOPDAEMON", daemon(BACKUP))
 
 
-# What the core does besides ---------------------------------------------------------------------
+# The trash --------------------------------------------------------------------------------------
 
 def comes_back_from_the_trash(scheduler, remove, add):
     lab.service(scheduler, weights={"s1": 1000})
@@ -246,7 +246,7 @@ def comes_back_from_the_trash(scheduler, remove, add):
     add()
     yield counted(5)[0], connections()
     yield [lab.hold(key(n))[0].server for n in (1, 2, 3)]
-    # The service itself goes and comes: so do the connections, but neither counters nor entries.
+    # The service is deleted and made again: connections come back, counters and entries do not.
     netlink.call("DEL_SERVICE", service=mark(1))
     netlink.call("NEW_SERVICE", service=whole(mark(1), scheduler))
     add()
@@ -283,10 +283,10 @@ def every_command_is_in_a_case():
     commands = {"IPVS_CMD_" + name for name in COMMANDS} | \
         {"IP_VS_SO_SET_" + name for name in SET} | {"IP_VS_SO_GET_" + name for name in GET}
     used = set().union(*called.values())
-    eq(used ^ commands, set(), "what is not in both lists of commands")
-    if TABLE.exists():  # not where only this folder was taken into a kernel tree
+    eq(used ^ commands, set(), "the commands that are not in both lists")
+    if TABLE.exists():  # it does not in a kernel tree, which has only this folder
         rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)` \|", TABLE.read_text(), re.M))
-        eq(set(rows) ^ commands, set(), f"what is not in both {TABLE.name} and the list of commands")
+        eq(set(rows) ^ commands, set(), f"the commands that are not in both {TABLE.name} and the lists")
         for command, name in rows.items():
             assert command in called[name], f"{command} is not in {name}"
 

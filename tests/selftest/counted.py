@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the module's files, and the core's, say of firewall mark 1."""
+"""The counters of the module and of IPVS for firewall mark 1, from their files."""
 
 from harness import wait_until
 
-# /proc/net is the main thread's, which is in the client's namespace now and then.
+# Not /proc/net: it is the main thread's, which is in the client's namespace at times.
 TABLE = "/proc/thread-self/net/ip_vs_lblc_rs"
 STATS = TABLE + "_stats"
 LIMIT, DEFAULT_LIMIT = "net/ipv4/vs/lblc_rs_max_entries", 1 << 18
@@ -22,20 +22,20 @@ def numbers(path):
 
 
 def calls(stats):
-    """The calls of schedule()."""
+    """The number of calls of schedule()."""
     return stats["hits"] + sum(stats[reason] for reason in MISSES)
 
 
 def conns():
-    """The connections that IPVS has scheduled in this namespace; this file is never late."""
+    """The connections that IPVS has scheduled in this namespace. (The per-CPU file is always up to date.)"""
     with open("/proc/thread-self/net/ip_vs_stats_percpu") as file:
-        cpus = file.read().partition("~")[0].splitlines()[2:]  # a title above, sums and rates below
+        cpus = file.read().partition("~")[0].splitlines()[2:]  # the lines of CPUs, between titles and sums
     return sum(int(line.split()[1], 16) for line in cpus if line.strip())
 
 
 def adds_up(began):
-    """Each connection that the core scheduled since it had scheduled `began` was counted once, and what came
-    into the table is there or has left it."""
+    """Asserts that each connection scheduled since conns() was `began` was counted once, and that each entry inserted
+    is in the table or was counted as removed."""
     def differences():
         stats = numbers(STATS)
         left = stats["inserts"] - stats["evictions"] - stats["expiries"] - numbers(TABLE)["entries"]

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Each clause of the decision, at its boundaries, and what differs from C on purpose.
+"""Each clause of the decision at its boundaries, and the intended differences from C.
 
-The rule: keep the known server if it is available, accepts, and is not overloaded while
-another is half idle; else the least loaded one, of equals the one added last.
+The rule: keep the known server if it is available, below its threshold, and not overloaded while another is below
+half its weight; otherwise choose the least loaded server, of equals the one added last.
 """
 
 from harness import case, load_both, main, run, wait_until
@@ -15,7 +15,7 @@ D = key(1)
 
 
 def known_server(weights, **more):
-    """A service whose D is known to live on s1; the other servers are added later, as given."""
+    """Makes a service that has assigned D to s1; the other servers are added afterwards."""
     lab.service(weights={"s1": weights.pop("s1")}, **more)
     eq(lab.ask(D), "s1")
     for name, weight in weights.items():
@@ -25,7 +25,7 @@ def known_server(weights, **more):
 @case
 def overloaded_needs_more_connections_than_weight():
     known_server({"s1": 3, "s2": 100})
-    for expected in ("s1",) * 4:  # at 0, 1, 2 and 3 active it is not above 3
+    for expected in ("s1",) * 4:  # with 0, 1, 2 and 3 active connections it is not above 3
         eq(lab.hold(D)[0].server, expected)
     eq(lab.ask(D), "s2")  # 4 > 3 and s2 is half idle
 
@@ -37,7 +37,7 @@ def overloaded_needs_a_half_idle_server():
     lab.hold(key(2))                        # s2: 1*2 < 4
     eq(lab.counters()["s2"][1], 1)
     eq(lab.ask(D), "s2")
-    # D is s2's now. Bring it home, and s2 to exactly half: 2*2 < 4 does not hold.
+    # D is assigned to s2 now. Begin again with D on s1 and with s2 at exactly half: 2*2 < 4 is false.
     lab.clear()
     known_server({"s1": 1, "s2": 4})
     lab.hold(key(2))
@@ -106,10 +106,10 @@ def least_load_counts_inactive_connections_little():
     lab.service(weights={"s1": 100, "s2": 100})
     for n in range(2, 8):
         lab.ask(key(n))                     # three inactive ones each
-    wait_until(lambda: lab.active() == 0, "all closed")
+    wait_until(lambda: lab.active() == 0, "all connections are closed")
     counters = lab.counters()
     eq({counters[name][2] for name in ("s1", "s2")}, {3})
-    server = lab.hold(key(9))[0].server     # one active one: far heavier
+    server = lab.hold(key(9))[0].server     # one active connection: far more load
     eq(server, "s2")
     for n in range(10, 13):
         eq(lab.ask(key(n)), "s1")
@@ -119,7 +119,7 @@ def least_load_counts_inactive_connections_little():
 def server_removed_and_returned_before_its_key_was_asked_for():
     known_server({"s1": 10, "s2": 10})
     lab.ipvs(lab.server("-d", "s1"), lab.server("-a", "s1", 10))
-    eq(lab.ask(key(2)), "s2")          # the less loaded one: only the entry speaks for s1
+    eq(lab.ask(key(2)), "s2")          # s2 has less load: D stays on s1 because of its entry only
     eq(lab.ask(D), "s1")
 
 
@@ -142,7 +142,7 @@ def connections_to_a_removed_server_leave_its_weight_alone():
 
 
 def threshold(scheduler):
-    """s1, which D has, is above its upper threshold. Where does D go, and is s1 a relief for s2?"""
+    """D is assigned to s1, which is at its upper threshold; returns the server of the next connection to D."""
     lab.clear()
     lab.service(scheduler=scheduler, weights={"s1": 100})
     eq(lab.ask(D), "s1")
@@ -159,13 +159,14 @@ def c_ignores_the_upper_threshold_on_a_hit_and_we_do_not():
 
 
 def relief(scheduler):
-    """s1 is above its threshold but otherwise idle. Is that a reason for D to leave s2?"""
+    """D is on s2, which is overloaded; s1 is below half its weight but at its threshold. Returns the server of the
+    next connection to D."""
     lab.clear()
     lab.service(scheduler=scheduler, weights={"s2": 1})
     eq(lab.ask(D), "s2")
     lab.ipvs(lab.server("-a", "s1", 100, more="-x 1 -y 1"), lab.server("-a", "s3", 2))
     lab.hold(key(2), 1)                     # s3 or s1
-    lab.hold(key(3), 1)                     # the other one: s1 is at its threshold, s3 half full
+    lab.hold(key(3), 1)                     # the other one: s1 is at its threshold, s3 at half its weight
     eq({name: count for name, (_, count, _) in lab.counters().items()}, {"s1": 1, "s2": 0, "s3": 1})
     lab.hold(D, 2)
     eq(lab.counters()["s2"][1], 2)
@@ -180,7 +181,7 @@ def c_takes_a_server_above_its_threshold_for_half_idle_and_we_do_not():
 
 
 def udp_spill(scheduler, options):
-    """D, known to live on s1 (weight 3), gets UDP flow after flow. Where are they?"""
+    """D is assigned to s1, of weight 3; returns the servers of six UDP flows to D."""
     lab.clear()
     lab.service(scheduler=scheduler, weights={"s1": 3}, options=options)
     servers = lab.send([D])
@@ -204,7 +205,7 @@ def flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service():
         lab.clear()
         known_server({"s1": 3, "s2": 100}, scheduler=scheduler)
         for _ in range(4):
-            eq(lab.ask(D), "s1")       # with the first one: five, all inactive
+            eq(lab.ask(D), "s1")       # five with the first one, all inactive
         eq(lab.ask(D), "s1")
         run(f"ipvsadm -E -f 1 -s {scheduler} -b flag-1")
         eq(lab.ask(D), server, f"the server with {scheduler}")
@@ -212,12 +213,12 @@ def flag_1_counts_inactive_connections_and_can_be_set_on_a_live_service():
 
 
 def embedded_header(scheduler):
-    """With schedule_icmp, an ICMP error about a reply of the service D makes it schedule. Which
-    server did it take, if the key D belongs to s1 and the client's address to nobody?"""
+    """With schedule_icmp, an ICMP error about a reply from D is scheduled. Returns the server that it is sent to; D is
+    assigned to s1, and the client's address to no server."""
     lab.clear()
     lab.service(scheduler=scheduler, weights={"s1": 10})
     eq(lab.send([D]), ["s1"])
-    lab.ipvs(lab.server("-a", "s2", 10))    # the least loaded one from now on
+    lab.ipvs(lab.server("-a", "s2", 10))    # the least loaded server from now on
     before = lab.table_size()
     icmp_error(D, "10.0.1.2", 80)
     wait_until(lambda: lab.table_size() > before, "the error was scheduled")

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What the core does to a service when memory or CPU time is short, and how it estimates rates: the same steps
-on -s lblc and -s lblc_rs, and the same answers."""
+"""The defense levels of IPVS, for when memory is short, and its estimators: the same steps on -s lblc and on
+-s lblc_rs must give the same answers."""
 
 import contextlib
 import socket
@@ -17,7 +17,7 @@ from lab import inside, key, sysctl
 
 @contextlib.contextmanager
 def little_memory(enough=False):
-    """The defense takes memory for short, whatever there is."""
+    """Sets amemthresh so that IPVS considers memory short, or not, whatever there is."""
     before = sysctl(VS + "amemthresh")
     sysctl(VS + "amemthresh", 0 if enough else 2 ** 31 - 1)
     try:
@@ -27,15 +27,15 @@ def little_memory(enough=False):
 
 
 def half_open(count):
-    """Begins connections that nobody answers; returns the states that they are in."""
+    """Opens connections that no server answers; returns the set of their states."""
     before, socks = conns(), []
     for n in range(count):
         with inside("client"):
             socks.append(socket.socket())
         socks[n].setblocking(False)
         socks[n].connect_ex((key(n), 80))
-    # Those that it has forgotten again count as well: on a slow machine it defends itself meanwhile.
-    wait_until(lambda: conns() >= before + count, "the director knows the connections")
+    # conns() includes connections that the defense has dropped meanwhile, as it may on a slow machine.
+    wait_until(lambda: conns() >= before + count, "the director has scheduled the connections")
     for sock in socks:
         sock.close()
     return {words[7] for words in lab.table()}
@@ -52,7 +52,7 @@ def still_serving(scheduler):
 
 
 def all_modes(name):
-    """Each mode of a defense: yields while it is in force, and whether it defends."""
+    """Sets each mode of a defense level in turn; yields whether it is active."""
     sysctl(VS + name, 1)
     eq(sysctl(VS + name), "1")
     yield False
@@ -62,7 +62,7 @@ def all_modes(name):
         eq(sysctl(VS + name), "2")
         yield True
         with little_memory(enough=True):
-            wait_until(lambda: sysctl(VS + name) == "1", "the defense sees that there is memory")
+            wait_until(lambda: sysctl(VS + name) == "1", "the defense notices that there is enough memory")
             yield False
     sysctl(VS + name, 3)
     yield True
@@ -76,12 +76,12 @@ def drop_entry(scheduler):
         silent_service(scheduler)
         yield half_open(300)
         if defends:
-            wait_until(lambda: lab.table_size() < 300, "some are dropped")
+            wait_until(lambda: lab.table_size() < 300, "some connections are dropped")
         yield sysctl(VS + "drop_entry")
         before = sysctl(VS + "drop_entry")
         sysctl(VS + "drop_entry", 0)
         wait_until(lambda: sum(connections()[0][2:4]) == lab.table_size(),
-                   "the server's counters are the number of connections")
+                   "the server's counters equal the number of connections")
         yield still_serving(scheduler)
         lab.clear()
         sysctl(VS + "drop_entry", before)
@@ -102,7 +102,7 @@ def drop_packet(scheduler):
         before = sysctl(VS + "drop_packet")
         sysctl(VS + "drop_packet", 0)
         sock.sendto(b"last", (key(100), 80))
-        wait_until(lambda: b"last" in [data for data, _ in lab.servers.datagrams], "it arrives")
+        wait_until(lambda: b"last" in [data for data, _ in lab.servers.datagrams], "the last datagram arrives")
         sock.close()
         yield lab.table_size() - 1, still_serving(scheduler)
         lab.clear()
@@ -121,7 +121,7 @@ def secure_tcp(scheduler):
 
 
 def estimators():
-    """The kernel threads that estimate rates."""
+    """The number of kernel threads that estimate rates."""
     found = 0
     for path in Path("/proc").glob("[0-9]*/comm"):
         try:
@@ -146,7 +146,7 @@ def rates_are_estimated(scheduler):
         sent += 60
         everything = [netlink.call("GET_SERVICE", service=mark(1))[0]["service"], *servers_of(mark(1))]
         return all(it["stats64"][name] for it in everything for name in ("cps", "inpps", "inbps"))
-    wait_until(rates, "all rates have come up")
+    wait_until(rates, "no rate is 0")
     all_counted(sent)
     netlink.call("ZERO")
     yield counted(0), netlink.call("GET_SERVICE", service=mark(1))[0]["service"]["stats64"]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Random traces of connections on -s lblc and -s lblc_rs at once: every choice must be the same, but for
-those that docs/differences.md lists. See traces.py. SEED=n replays a trace, DECISIONS=n sets its length."""
+"""Random traces of connections on -s lblc and -s lblc_rs: every choice must be the same, except those listed in
+docs/differences.md. See traces.py. SEED=n replays a trace, DECISIONS=n sets its length."""
 
 import os
 import time
@@ -17,7 +17,7 @@ lab = Lab(servers=6)
 
 
 def replay(wanted, *traces):
-    """Takes steps of the traces in turn until they have made as many decisions."""
+    """Takes steps of the traces in turn until they have made `wanted` decisions."""
     print(f"# SEED={SEED} DECISIONS={DECISIONS}")
     try:
         while sum(trace.decisions for trace in traces) < wanted:
@@ -29,7 +29,7 @@ def replay(wanted, *traces):
 
 
 def the_client_schedules_too():
-    """What the client sends to 198.19.0.0/16 is marked on its way out."""
+    """Marks packets that the client sends to 198.19.0.0/16, so that the client schedules them itself."""
     with inside("client"):
         run(["nft", "-f", "-"], input="""
             table inet own {
@@ -54,11 +54,11 @@ def every_choice_is_that_of_c():
         print(f"# {trace.where}: {trace.decisions} decisions, 0 differences; {trace.moves} moves, "
               f"{trace.swaps} swaps")
         gt(trace.decisions, DECISIONS / 4)
-        gt(trace.moves, trace.decisions / 100)  # the trace exercised more than staying
+        gt(trace.moves, trace.decisions / 100)  # entries were reassigned, not only kept
 
 
 @case
-def with_thresholds_only_what_is_meant_to_differ_does():
+def with_thresholds_only_documented_differences_occur():
     trace = Trace(lab, SEED, ("lblc", "lblc_rs"), thresholds=True)
     replay(max(DECISIONS // 5, 800), trace)
     print(f"# {trace.decisions} decisions, differences: {trace.explained}; ours had to leave a server above "
@@ -68,13 +68,13 @@ def with_thresholds_only_what_is_meant_to_differ_does():
 
 
 @case
-def another_scheduler_is_told_apart():
+def another_scheduler_is_detected():
     try:
         replay(200, Trace(lab, SEED, ("lblc", "wlc")))
     except Difference as difference:
         print(f"# {difference}")
     else:
-        raise AssertionError("lblc and wlc made the same choices: this comparison sees nothing")
+        raise AssertionError("lblc and wlc made the same choices: the comparison detects nothing")
 
 
 @case
@@ -84,7 +84,7 @@ def c_twice_does_not_honour_thresholds():
     except Difference as difference:
         print(f"# {difference}")
     else:
-        raise AssertionError("C's module passed for ours")
+        raise AssertionError("C's module passes as ours")
 
 
 the_client_schedules_too()

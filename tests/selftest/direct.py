@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""schedule() of C's scheduler and of ours, called directly and alternately with a random trace: what is
-not meant to differ is the same, and what is (docs/differences.md) differs exactly as a model of it says
+"""schedule() of C's scheduler and of ours, called directly and alternately with a random trace. The answers must be
+the same, except for the differences in docs/differences.md, which must be as a model predicts
 (tests/modules/lblc_direct/model.c). SEED=n replays a trace, DECISIONS=n sets its length."""
 
 import os
@@ -17,7 +17,7 @@ CALLS = int(os.environ.get("DECISIONS", 1_000_000))
 
 
 class Services:
-    """What the harness clears between cases."""
+    """Stands for the lab: clears the services between cases."""
 
     @staticmethod
     def clear():
@@ -25,18 +25,18 @@ class Services:
         run("rmmod lblc_direct", check=False)
 
 
-def objection(stimuli=(), **more):
-    """What the module objects to."""
+def difference(stimuli=(), **more):
+    """The difference that lblc_direct reports; there must be one."""
     try:
         Pair(SEED, stimuli=stimuli, **more).trace(20000)
-    except Difference as difference:
-        return str(difference)
-    raise AssertionError(f"no objection: this comparison sees nothing of {stimuli or 'anything'}")
+    except Difference as found:
+        return str(found)
+    raise AssertionError(f"the comparison does not detect {stimuli or 'another scheduler'}")
 
 
 @case
-def another_scheduler_is_told_apart():
-    for line in objection(schedulers=("lblc", "wlc")).splitlines()[1:4]:
+def another_scheduler_is_detected():
+    for line in difference(schedulers=("lblc", "wlc")).splitlines()[1:4]:
         print("#", line)
 
 
@@ -45,7 +45,7 @@ def c_in_our_place_lacks_each_improvement():
     for row in ("icmp", "threshold", "flag_1", "wide", "flag_2"):
         services = Services()
         services.clear()
-        objection([row], schedulers=("lblc", "lblc"))
+        difference([row], schedulers=("lblc", "lblc"))
 
 
 def same(calls, ipv6):
@@ -54,8 +54,8 @@ def same(calls, ipv6):
     got = Pair(SEED + ipv6, ipv6=ipv6).trace(calls)
     print(f"# {got} in {time.monotonic() - start:.0f} s")
     assert got["calls"] == calls and got["differences"] == 0, got
-    gt(got["moves"], calls / 100)  # the trace exercised more than staying
-    # All servers at weight 0 are rare: a short trace may lack that.
+    gt(got["moves"], calls / 100)  # entries were reassigned, not only kept
+    # All servers at weight 0 at once are rare: a short trace may not have that.
     assert got["none"] > 0 or calls < 500_000, f"in {calls} calls a server was always available"
 
 
@@ -80,11 +80,11 @@ def what_is_meant_to_differ_differs_as_said():
 
 
 @case
-def an_entry_is_turned_when_too_many_wait_to_be_freed():
+def an_entry_is_reused_when_too_many_wait_to_be_freed():
     run(f"modprobe ip_vs && modprobe ip_vs_lblc_rs && sysctl -qw {LIMIT}=64")
     try:
         run("modprobe lblc_direct")
-        # (Not the addresses of the cases above: a server that comes back has its connections.)
+        # Not the addresses of the cases above: a server from the trash keeps its connections.
         Pair.ipvs("-A -f 2 -s lblc_rs", *(f"-a -f 2 -r 10.9.0.{n}:0 -g -w 1000" for n in (1, 2)))
         Pair.command("flood 6000")
         with open(STATS) as file:

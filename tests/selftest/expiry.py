@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The collector, in virtual time: scripts/vm run --icount. An idle half hour passes in seconds."""
+"""Expiration and collection, in virtual time (scripts/vm run --icount): half an hour of idling passes in seconds."""
 
 import os
 import time
@@ -11,8 +11,8 @@ from pair import Pair
 from traces import Trace
 
 lab = Lab()
-# For all cases, so that idle time passes fast: the core's estimator wakes 25 times a second, and virtual time stops each
-# time.
+# In all cases, so that idle time passes fast: the estimator of IPVS wakes up 25 times a second, and virtual time stops
+# each time.
 sysctl("net/ipv4/vs/run_estimation", 0)
 EXPIRATION = "net/ipv4/vs/lblc_expiration"
 SEED = int(os.environ.get("SEED", time.time_ns() % 1_000_000))
@@ -26,7 +26,7 @@ HALF_HOUR, LATE = 30 * 60, 62
 
 
 class Clock:
-    """Time since a service began."""
+    """The time since a service was made."""
 
     def __init__(self):
         self.start = time.monotonic()
@@ -36,14 +36,14 @@ class Clock:
 
 
 def need_virtual_time():
-    """Skips a case without it."""
+    """Skips the case unless the kernel runs in virtual time."""
     with open("/proc/cmdline") as file:
         if "lblc.time=virtual" not in file.read():
             raise Skip("needs virtual time: scripts/vm run --icount")
 
 
-def home_is_s1(keys, expiration, scheduler="lblc_rs"):
-    """A service whose keys are known to live on s1, while s2 would be anybody's choice."""
+def assign_to_s1(keys, expiration, scheduler="lblc_rs"):
+    """Makes a service that has assigned the keys to s1; s2 is the least loaded server afterwards. Returns its clock."""
     lab.clear()
     lab.service(scheduler, weights={"s1": 10}, options="-o")
     sysctl(EXPIRATION, expiration)
@@ -56,7 +56,7 @@ def home_is_s1(keys, expiration, scheduler="lblc_rs"):
 @case
 def entries_expire_at_the_sysctls_time_and_not_before():
     need_virtual_time()
-    clock = home_is_s1(D, 3600)
+    clock = assign_to_s1(D, 3600)
     clock.sleep_until(HALF_HOUR + LATE)     # the first full collection has passed
     eq(lab.send(D[:1]), ["s1"])  # idle for half an hour, kept for an hour
     clock.sleep_until(3590)
@@ -72,9 +72,9 @@ def c_uses_an_expired_entry_until_it_is_collected_and_we_do_not():
     need_virtual_time()
     load_both()
     for scheduler, server in (("lblc", "s1"), ("lblc_rs", "s2")):
-        clock = home_is_s1(D, 86400, scheduler)
+        clock = assign_to_s1(D, 86400, scheduler)
         clock.sleep_until(590)
-        sysctl(EXPIRATION, 600)             # from now on
+        sysctl(EXPIRATION, 600)             # takes effect at once
         eq(lab.send(D[:1]), ["s1"])
         clock.sleep_until(620)
         eq(lab.send(D), ["s1"] + [server] * 7, f"the servers with {scheduler}")
@@ -85,7 +85,7 @@ def c_uses_an_expired_entry_until_it_is_collected_and_we_do_not():
 @case
 def expiration_0_remembers_nothing():
     need_virtual_time()
-    clock = home_is_s1(D, 86400)
+    clock = assign_to_s1(D, 86400)
     sysctl(EXPIRATION, 0)
     clock.sleep_until(5)
     eq(lab.send(D), ["s2"] * 8)
@@ -95,9 +95,9 @@ def expiration_0_remembers_nothing():
 @case
 def expired_entries_are_collected_every_half_hour():
     need_virtual_time()
-    clock = home_is_s1(D, 600)
+    clock = assign_to_s1(D, 600)
     clock.sleep_until(HALF_HOUR - 10)
-    sysctl(EXPIRATION, 86400)               # what has not been collected is good again
+    sysctl(EXPIRATION, 86400)               # entries that were not collected are valid again
     eq(lab.send(D[:1]), ["s1"])
     sysctl(EXPIRATION, 600)
     clock.sleep_until(HALF_HOUR + LATE)
@@ -106,9 +106,9 @@ def expired_entries_are_collected_every_half_hour():
 
 
 def partial_collection(scheduler):
-    """How many of MAX + 600 entries are forgotten once they have been idle for six minutes?"""
+    """The number of MAX + 600 entries that are collected once they have been idle for six minutes."""
     lab.clear()
-    sysctl(LIMIT, MAX * 3 // 2)             # C's own
+    sysctl(LIMIT, MAX * 3 // 2)             # C's limit
     lab.service(scheduler, weights={"s1": 10}, options="-o")
     clock = Clock()
     keys = [key(n) for n in range(MAX + 600)]
@@ -123,7 +123,7 @@ def partial_collection(scheduler):
 
 
 def table():
-    """The numbers in the service's line."""
+    """{name: number} from the service's line."""
     with open("/proc/net/ip_vs_lblc_rs") as file:
         word = file.readline().split()
     return dict(zip(word[2::2], map(int, word[3::2])))
@@ -132,7 +132,7 @@ def table():
 @case
 def the_table_shrinks_when_its_entries_have_expired():
     need_virtual_time()
-    clock = home_is_s1([key(n) for n in range(3000)], 600)
+    clock = assign_to_s1([key(n) for n in range(3000)], 600)
     eq(table()["entries"], 3000)
     ge(table()["buckets"], 6000)
     clock.sleep_until(HALF_HOUR + LATE + 5)
@@ -144,10 +144,10 @@ def the_table_shrinks_when_its_entries_have_expired():
 @case
 def a_server_that_returns_when_the_core_has_freed_it_has_its_keys_again():
     need_virtual_time()
-    clock = home_is_s1(D, 86400)
+    clock = assign_to_s1(D, 86400)
     lab.ipvs(lab.server("-d", "s1"))
     eq(lab.send(D[:2]), ["s2"] * 2)
-    clock.sleep_until(10 * 60)              # the core's trash is emptied within three minutes
+    clock.sleep_until(10 * 60)              # IPVS empties its trash within three minutes
     lab.ipvs(lab.server("-a", "s1", 10), lab.server("-e", "s2", 9))
     eq(lab.send(D), ["s2"] * 2 + ["s1"] * 6)
 
@@ -155,7 +155,7 @@ def a_server_that_returns_when_the_core_has_freed_it_has_its_keys_again():
 @case
 def a_removed_server_without_entries_is_forgotten():
     need_virtual_time()
-    clock = home_is_s1(D, 600)
+    clock = assign_to_s1(D, 600)
     lab.ipvs(lab.server("-d", "s1"))
     eq(lab.send(D[:2]), ["s2"] * 2)
     clock.sleep_until(HALF_HOUR + LATE + 60)
@@ -166,14 +166,14 @@ def a_removed_server_without_entries_is_forgotten():
 
 
 @case
-def calls_with_pauses_differ_from_c_as_said():
+def calls_with_pauses_differ_from_c_as_documented():
     need_virtual_time()
     print(f"# SEED={SEED}")
     pair = Pair(SEED)
     sysctl(EXPIRATION, 100)
     for _ in range(2):
         clock = Clock()
-        # Before the first collection, which would be C's turn to forget. No entry is ever close to 100 s.
+        # End before the first collection, which would remove C's entries. No entry is idle for close to 100 s.
         while time.monotonic() < clock.start + HALF_HOUR - 300:
             pair.calls(2000)
             pair.change()
@@ -188,7 +188,7 @@ def calls_with_pauses_differ_from_c_as_said():
 
 
 @case
-def connections_with_pauses_differ_from_c_as_said():
+def connections_with_pauses_differ_from_c_as_documented():
     need_virtual_time()
     print(f"# SEED={SEED}")
     trace = Trace(lab, SEED, ("lblc", "lblc_rs"), pauses=(0, 0, 0, 0, 30))
@@ -202,12 +202,12 @@ def connections_with_pauses_differ_from_c_as_said():
 
 
 @case
-def partial_collection_takes_what_is_over_and_a_third():
+def partial_collection_takes_the_excess_and_a_third():
     need_virtual_time()
     load_both()
     for scheduler in ("lblc", "lblc_rs"):
         gone = partial_collection(scheduler)
-        # A bucket is always finished: up to one long chain more than the goal of 800.
+        # Buckets are collected as a whole: the goal of 800 may be exceeded by a chain.
         assert 800 <= gone <= 850, (scheduler, gone)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What every file of cases needs: commands, waiting, and a KTAP line for each case."""
+"""Shared by all files of cases: commands, waiting, comparisons, and a KTAP line for each case."""
 
 import os
 import re
@@ -14,12 +14,12 @@ sys.path.append(os.environ.get("KSFT_DIR", os.path.dirname(__file__) + "/..") + 
 import ksft  # noqa: E402, from the kernel's tools/testing/selftests
 
 
-# Kernels that check themselves at each step take their time; who starts us knows (as in kselftest).
+# The factor of all time limits, for kernels with debugging options; set by the caller as in kselftest.
 SLOW = 5 if os.environ.get("KSFT_MACHINE_SLOW") else 1
 
 
 def run(command, check=True, **more):
-    """Runs a shell command; returns its output, or raises with what it said."""
+    """Runs a command; returns its output, or raises with its error message. Without `check`, returns the result."""
     done = subprocess.run(command, shell=isinstance(command, str), text=True, capture_output=True,
                           **more)
     if check and done.returncode:
@@ -28,7 +28,7 @@ def run(command, check=True, **more):
 
 
 def wait_until(condition, what, seconds=20):
-    """Waits for a condition; returns what it returned."""
+    """Waits until the condition returns a true value; returns that."""
     end = time.monotonic() + seconds * SLOW
     while True:
         value = condition()
@@ -39,14 +39,14 @@ def wait_until(condition, what, seconds=20):
         time.sleep(0.002)
 
 
-def with_progress(them):
-    """The same, one by one; says now and then how many there were."""
+def with_progress(items):
+    """Yields the items; every 30 seconds prints how many are done."""
     told = time.monotonic()
-    for done, it in enumerate(them):
+    for done, item in enumerate(items):
         if time.monotonic() > told + 30:
             told = time.monotonic()
-            ksft.print_msg(f"{done} of {len(them)} so far")
-        yield it
+            ksft.print_msg(f"{done} of {len(items)} so far")
+        yield item
 
 
 def eq(got, want, what="the value"):
@@ -83,24 +83,24 @@ def lacks(got, part, what="the value"):
 
 
 class Skip(Exception):
-    """This kernel or machine cannot run the case."""
+    """Raised by a case that this kernel or machine cannot run."""
 
 
 def loaded():
-    """The modules in the kernel."""
+    """The names of the loaded modules."""
     with open("/proc/modules") as file:
         return {line.split()[0] for line in file}
 
 
 def unload_all():
-    """Unloads both lblc modules, whichever are there."""
+    """Unloads C's module and ours, if they are loaded."""
     for module in ("ip_vs_lblc_rs", "ip_vs_lblc"):
         if module in loaded():
             run(f"rmmod {module}")
 
 
 def load_both():
-    """Both lblc modules are loaded, C's before ours: the other way round, C's is refused."""
+    """Loads C's module and ours. C's must be first: it is refused once ours is loaded."""
     if not {"ip_vs_lblc", "ip_vs_lblc_rs"} <= loaded():
         unload_all()
         run("modprobe ip_vs_lblc")
@@ -108,7 +108,7 @@ def load_both():
 
 
 def commands(title):
-    """The lines of an example of the manual page."""
+    """The lines of an example in the manual page."""
     with open("/work/man/ip_vs_lblc_rs.4") as file:
         example = file.read().split(f"\n.Ss {title}\n")[1]
     lines = example.split(".Bd -literal -offset indent\n")[1].split(".Ed\n")[0]
@@ -116,8 +116,8 @@ def commands(title):
 
 
 def the_kernel_is_unharmed():
-    """The last case of every file: our module loads and goes, and leaves the kernel, and what is not its own, as
-    it was."""
+    """The last case of every file: the module loads and unloads, and has left the kernel, and everything outside of
+    the module, as they were."""
     run("modprobe ip_vs_lblc_rs")
     unload_all()
     wrong = verdict.complaints()
@@ -163,7 +163,7 @@ def main(lab):
         except Skip as why:
             ksft.print_msg(why)
             ksft.test_result_skip(one.__name__)
-        except Exception as error:  # whatever it is, it is this case's failure
+        except Exception as error:  # any exception fails the case
             frames = [frame for frame in traceback.extract_tb(error.__traceback__)
                       if frame.filename == sys.argv[0]]
             line = frames[-1].line if frames else ""

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The scheduler of docs/howto-scheduler.md: another module that stands on ipvs/."""
+"""The scheduler of docs/howto-scheduler.md: another module that is built on ipvs/."""
 
 from collections import Counter
 
@@ -10,15 +10,15 @@ from lab import Lab, Traffic, key
 lab = Lab()
 
 
-def gone():
-    """Unloads the module, which must be possible."""
+def unload():
+    """Unloads the module, which must not be in use."""
     lab.clear()
     run("rmmod ip_vs_random_rs")
     lacks(loaded(), "ip_vs_random_rs")
 
 
 @case
-def it_schedules_by_lot():
+def it_schedules_at_random_by_weight():
     unload_all()
     lab.service("random_rs", options="-o", weights={"s1": 100, "s2": 100, "s3": 200, "s4": 0})
     has(loaded(), "ip_vs_random_rs")
@@ -27,7 +27,7 @@ def it_schedules_by_lot():
     # Six standard deviations to each side.
     eq((set(got), sum(got.values())), ({"s1", "s2", "s3"}, 2000), "servers, and packets served")
     assert all(380 < got[name] < 620 for name in ("s1", "s2")) and 865 < got["s3"] < 1135, got
-    gone()
+    unload()
 
 
 @case
@@ -38,7 +38,7 @@ def it_honours_weight_0_and_the_upper_threshold():
     eq(lab.ask(key(2), timeout=0.3), None)
     lab.ipvs(lab.server("-e", "s2", 1))
     eq([lab.ask(key(n)) for n in range(10)], ["s2"] * 10)
-    gone()
+    unload()
 
 
 @case
@@ -52,11 +52,11 @@ def it_lives_beside_ours_under_traffic():
                 lab.ipvs(lab.server("-d", "s4"), lab.server("-a", "s4", 10))
                 traffic.flows()
     eq({"ip_vs_random_rs", "ip_vs_lblc_rs"} - loaded(), set(), "modules that are not loaded")
-    # Only ours has something to show.
+    # The service uses random_rs now, so lblc_rs has none to show.
     with open("/proc/thread-self/net/ip_vs_lblc_rs_stats") as file:
         eq(file.read(), "")
-    gone()
-    wait_until(lambda: run("rmmod ip_vs_lblc_rs", check=False).returncode == 0, "ours goes as well")
+    unload()
+    wait_until(lambda: run("rmmod ip_vs_lblc_rs", check=False).returncode == 0, "ip_vs_lblc_rs is not in use")
 
 
 main(lab)

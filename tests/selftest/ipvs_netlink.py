@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The IPVS control interface over generic netlink, as include/uapi/linux/ip_vs.h has it."""
+"""The IPVS control interface over generic netlink, as in include/uapi/linux/ip_vs.h."""
 
 import os
 import socket
@@ -8,9 +8,9 @@ import struct
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 ERROR, DONE = 2, 3
 NESTED = 0x8000
-CONTROL = 16                             # the family that knows the numbers of the others
+CONTROL = 16                             # GENL_ID_CTRL, which resolves the names of families
 
-# In the order of the header's enums, which begin with 1: an attribute's number is its place.
+# In the order of the header's enums, which begin with 1: the number of an attribute is its position.
 COMMANDS = ("NEW_SERVICE", "SET_SERVICE", "DEL_SERVICE", "GET_SERVICE",
             "NEW_DEST", "SET_DEST", "DEL_DEST", "GET_DEST",
             "NEW_DAEMON", "DEL_DAEMON", "GET_DAEMON",
@@ -32,7 +32,7 @@ INFO = {"version": "=I", "size": "=I"}
 
 
 def address(text):
-    """An address as the attributes have it: 16 bytes, of which IPv4 uses four."""
+    """An address as in the attributes: 16 bytes, of which IPv4 uses four."""
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     return socket.inet_pton(family, text).ljust(16, b"\0")
 
@@ -43,7 +43,7 @@ def attribute(number, payload):
 
 
 def encode(fields, values):
-    """{name: value} as attributes; a nested one is such a dictionary itself."""
+    """{name: value} as attributes; the value of a nested attribute is such a dictionary."""
     data, order = b"", list(fields)
     for name, value in values.items():
         kind, number = fields[name], order.index(name) + 1
@@ -60,7 +60,7 @@ def encode(fields, values):
 
 
 def split(data):
-    """The (number, payload) of attributes in a row."""
+    """Yields the (number, payload) of consecutive attributes."""
     at = 0
     while at + 4 <= len(data):
         length, number = struct.unpack_from("=HH", data, at)
@@ -69,7 +69,7 @@ def split(data):
 
 
 def decode(fields, data):
-    """What `encode()` makes, the other way round."""
+    """The inverse of encode()."""
     values, order = {}, list(fields)
     for number, payload in split(data):
         name = order[number - 1]
@@ -87,7 +87,7 @@ def decode(fields, data):
 
 
 class Netlink:
-    """A socket in the network namespace that its maker is in. `used` has the commands that were called."""
+    """A socket in the network namespace of the thread that makes it. `used` is the set of commands called."""
 
     def __init__(self):
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, CONTROL)
@@ -99,7 +99,7 @@ class Netlink:
         self.family = struct.unpack("=H", dict(split(reply[0][20:]))[1])[0]
 
     def call(self, command, dump=False, **values):
-        """What the kernel answers, decoded; raises OSError if that is an error."""
+        """Calls a command; returns the decoded answers, or raises OSError."""
         self.used.add("IPVS_CMD_" + command)
         payload = encode(TOP, values)
         replies = self.exchange(COMMANDS.index(command) + 1, payload, dump)
@@ -107,7 +107,7 @@ class Netlink:
                 for reply in replies]
 
     def exchange(self, command, payload, dump=False, version=1):
-        """The messages of the answer to one request, whole; raises OSError if that is an error."""
+        """Sends one request; returns the messages of the answer, or raises OSError."""
         flags = REQUEST | (DUMP if dump else ACK)
         body = struct.pack("=BBH", command, version, 0) + payload
         codes, replies = self.converse(
@@ -117,8 +117,8 @@ class Netlink:
         return replies
 
     def converse(self, datagram):
-        """Sends it; returns the error numbers in the answer, of which 0 is none, and the other messages.
-        The kernel has answered when send() returns, and goes on with a dump when that is read."""
+        """Sends a datagram; returns the error numbers in the answer (0 for success), and the other messages. The kernel
+        has answered when send() returns, and continues a dump as it is read."""
         self.sock.send(datagram)
         codes, replies = [], []
         while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The IPVS control interface over socket options, as include/uapi/linux/ip_vs.h has it."""
+"""The IPVS control interface over socket options, as in include/uapi/linux/ip_vs.h."""
 
 import ctypes
 import os
@@ -7,11 +7,11 @@ import socket
 import struct
 
 BASE = 64 + 1024 + 64
-# In the order of the header: an option's number is BASE plus its place.
+# In the order of the header: the number of an option is BASE plus its position.
 SET = ("NONE", "INSERT", "ADD", "EDIT", "DEL", "FLUSH", "LIST", "ADDDEST", "DELDEST", "EDITDEST",
        "TIMEOUT", "STARTDAEMON", "STOPDAEMON", "RESTORE", "SAVE", "ZERO")
 GET = ("VERSION", "INFO", "SERVICES", "SERVICE", "DESTS", "DEST", "TIMEOUT", "DAEMON")
-# Of these there are only the names.
+# These are defined, but not implemented.
 EMPTY = ("NONE", "INSERT", "LIST", "RESTORE", "SAVE")
 
 STATS = struct.Struct("3I4x2Q5I4x")
@@ -47,24 +47,24 @@ def daemon(state, interface="", syncid=0):
 
 
 class Sockopt:
-    """A socket in the network namespace that its maker is in. `used` has the options that were used."""
+    """A socket in the network namespace of the thread that makes it. `used` is the set of options used."""
 
     def __init__(self):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
         self.used = set()
 
     def set(self, option, data=b""):
-        """Raises OSError if the kernel refuses it."""
+        """Sets an option, or raises OSError."""
         self.used.add("IP_VS_SO_SET_" + option)
         self.sock.setsockopt(socket.IPPROTO_IP, BASE + SET.index(option), data)
 
     def get(self, option, data, size=None):
-        """What the kernel made of a buffer of this size that begins with `data`."""
+        """Gets an option with a buffer of `size` bytes that begins with `data`; returns it, or raises OSError."""
         self.used.add("IP_VS_SO_GET_" + option)
         return self.get_raw(BASE + GET.index(option), data, size)
 
     def get_raw(self, number, data, size=None, room=None):
-        """The same for any option's number; with `room`, the buffer has not the size that we say."""
+        """As get(), for any number; with `room`, the buffer has that size, and not the one passed to the kernel."""
         size = len(data) if size is None else size
         buffer = ctypes.create_string_buffer(data, room or max(size, 1))
         length = ctypes.c_int(size)
@@ -80,7 +80,7 @@ class Sockopt:
         return [*map(self.entry, SERVICE_ENTRY.iter_unpack(data))]
 
     def dests(self, which, count):
-        """The first `count` servers of the service that `which`, as service() makes it, names."""
+        """The first `count` servers of the service `which`, as made by service()."""
         protocol, addr, port, fwmark = SERVICE.unpack(which)[:4]
         size = GET_DESTS.size + count * DEST_ENTRY.size
         data = self.get("DESTS", GET_DESTS.pack(protocol, addr, port, fwmark, count), size)
@@ -92,6 +92,6 @@ class Sockopt:
 
     @staticmethod
     def entry(values):
-        """Strings without what is behind their end."""
+        """The values, with strings cut at their first null byte."""
         return tuple(value.split(b"\0")[0].decode() if isinstance(value, bytes) and len(value) == 16
                      else value for value in values)

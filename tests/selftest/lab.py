@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A small network in namespaces, for the cases and the demo.
+"""A small network of namespaces, for the cases and the demo.
 
     client ───────────── director ──┬── s1     servers: TCP, UDP and SCTP on ports 80 and 81
     10.0.1.2    c0   10.0.1.1       ├── s2     10.0.(10+N).2, fd00:N::2
     fd00:c::2        fd00:c::1      ├── s3     they also take every packet for
      │          VIP 10.0.1.100      └── s4     198.18.0.0/15, fd00:d::/64 and the VIPs
      │          VIP fd00:c::100          │
-     └───────────────────────────────────┘     replies go straight to the client, but for NAT
+     └───────────────────────────────────┘     replies go directly to the client, except with NAT
 
-The director marks what goes to 198.18.0.0/15 and fd00:d::/64: 1 for port 80, 2 for port 81.
-This process lives in the director's namespace; its sockets are made where they belong.
+The director marks packets to 198.18.0.0/15 and fd00:d::/64: 1 for port 80, 2 for port 81.
+This process is in the director's namespace; it makes its sockets in the namespaces of the hosts.
 """
 
 import contextlib
@@ -49,7 +49,7 @@ def sysctl(name, value=None):
 
 @contextlib.contextmanager
 def inside(name):
-    """Makes this thread a thread of the namespace `name`."""
+    """Moves this thread to the network namespace `name` and back."""
     with open("/proc/thread-self/ns/net") as here, open(f"/run/netns/{name}") as there:
         os.setns(there.fileno(), os.CLONE_NEWNET)
         try:
@@ -59,7 +59,7 @@ def inside(name):
 
 
 class Connection:
-    """A client's connection, and the name of the server that it has."""
+    """A connection of the client, and the name of its server or None."""
 
     def __init__(self, sock, server):
         self.sock, self.server = sock, server
@@ -69,7 +69,7 @@ class Connection:
 
 
 class Servers(threading.Thread):
-    """All real servers: each answers a connection, and notes a datagram, with its name."""
+    """All real servers: they answer connections with their names, and record datagrams."""
 
     def __init__(self, names):
         super().__init__(daemon=True)
@@ -80,7 +80,7 @@ class Servers(threading.Thread):
             with inside(name):
                 for port in PORTS:
                     for protocol, (kind, number) in PROTOCOLS.items():
-                        # An SCTP server names all its addresses to the client: let it have one.
+                        # An SCTP server sends all of its addresses to the client: bind it to one.
                         family, bound = socket.AF_INET6, "::"
                         if protocol == "sctp":
                             family, bound = socket.AF_INET, Lab.address(name)
@@ -130,7 +130,7 @@ class Servers(threading.Thread):
 
 
 class Traffic(threading.Thread):
-    """Opens and closes connections to fifty destinations until told to stop."""
+    """Opens and closes connections to fifty destinations while its context is entered."""
 
     def __init__(self):
         super().__init__()
@@ -146,7 +146,7 @@ class Traffic(threading.Thread):
                     self.refused += 1
 
     def flows(self):
-        """Waits until another connection was served: a round must not be over before it was used."""
+        """Waits until another connection has been served."""
         before = self.served
         wait_until(lambda: self.served > before, "traffic flows")
 
@@ -160,7 +160,7 @@ class Traffic(threading.Thread):
 
 
 class Lab:
-    """The network above, with `servers` servers named s1, s2, ..., which `serve` makes talk."""
+    """The network above, with `servers` servers named s1, s2, ..., run by `serve`."""
 
     def __init__(self, servers=4, serve=Servers):
         self.names = [f"s{n}" for n in range(1, servers + 1)]
@@ -198,7 +198,7 @@ class Lab:
                           f"addr add fd00:a{n}::1/64 dev {name} nodad", f"link set {name} up"]
             self.ip(links)
             sysctl("net/ipv4/ip_local_port_range", "2000 64999")
-            sysctl("net/ipv4/tcp_max_tw_buckets", 262144)  # a client that forgets sends resets
+            sysctl("net/ipv4/tcp_max_tw_buckets", 262144)  # above it, the client sends resets
             self.no_rp_filter(["all", "c0"] + self.names)
         for n, name in enumerate(self.names, 1):
             with inside(name):
@@ -232,9 +232,9 @@ class Lab:
 
     @staticmethod
     def keep_hooks():
-        """IPVS hooks come and go with the first and the last service. A chain on each hook, in any
-        namespace, spares the kernel the patching of its own text at that moment: on two CPUs of QEMU's
-        TCG that can end in an int3 oops, with any module."""
+        """Adds a chain to each netfilter hook. IPVS registers its hooks with the first service and unregisters them
+        with the last; the kernel patches its text then, unless there are others. On two CPUs under TCG that patching
+        can end in an int3 oops, with any module."""
         idle = "".join(f"chain {hook} {{ type filter hook {hook} priority filter; }}\n"
                        for hook in ("prerouting", "input", "forward", "output", "postrouting"))
         run(["nft", "-f", "-"], input=f"table inet idle {{ {idle} }}")
@@ -253,19 +253,19 @@ class Lab:
 
     @staticmethod
     def address(name, ipv6=False):
-        """The address of a server, as ipvsadm takes it."""
+        """The address of a server, as for ipvsadm."""
         number = int(name[1:])
         return f"[fd00:{number}::2]" if ipv6 else f"10.0.{10 + number}.2"
 
     # The director ---------------------------------------------------------------------------------
 
     def ipvs(self, *lines):
-        """Gives lines to `ipvsadm -R`: all in one process."""
+        """Runs the lines by one `ipvsadm -R`."""
         run(["ipvsadm", "-R"], input="\n".join(lines) + "\n")
 
     def service(self, scheduler="lblc_rs", weights=None, mark=1, ipv6=False, options="",
                 service=None, port=0, how="-g"):
-        """A service with servers; by default for a firewall mark, with direct routing."""
+        """Makes a service with servers, by default for a firewall mark and with direct routing."""
         service = service or f"-f {mark}" + (" -6" if ipv6 else "")
         weights = weights or {name: 1000 for name in self.names}
         self.ipvs(f"-A {service} -s {scheduler} {options}",
@@ -280,7 +280,7 @@ class Lab:
         return f"{action} {service} -r {self.address(name, ipv6)}:{port} {weight} {more}"
 
     def counters(self, header="FWM  00000001"):
-        """{server: (weight, active, inactive)} of a service, from the kernel's own table."""
+        """{server: (weight, active, inactive)} of a service, from /proc/net/ip_vs."""
         found, here = {}, False
         with open("/proc/net/ip_vs") as file:
             for line in file:
@@ -293,18 +293,18 @@ class Lab:
 
     @staticmethod
     def name_of(address):
-        """The server that an address in /proc/net/ip_vs belongs to."""
+        """The name of the server with an address as in /proc/net/ip_vs."""
         if address.startswith("["):
             return "s" + str(int(address[1:].split(":")[1], 16))
         return "s" + str(int(address[4:6], 16) - 10)
 
     def clear(self):
-        """No connection of ours, no service; the next case starts from nothing."""
+        """Removes all connections and services, for the next case."""
         for connection in self.conns:
             connection.close()
         self.conns.clear()
-        # With this sysctl, removing any server ends all connections that have lost theirs. Servers
-        # of the next case would come back with them otherwise.
+        # With this sysctl, removing any server expires all connections of removed servers. Otherwise servers of the
+        # next case would come from the trash with connections.
         sysctl("net/ipv4/vs/expire_nodest_conn", 1)
         run("ipvsadm -C")
         self.ipvs("-A -f 9 -s rr", self.server("-a", "s1", 1, "-f 9"))
@@ -315,14 +315,14 @@ class Lab:
 
     @staticmethod
     def table_size():
-        """The number of entries in IPVS' connection table. ip_vs_conn is not counted: it leaves out what is in
-        the new table while the core changes its size."""
+        """The number of entries in the connection table of IPVS. (Not the lines of ip_vs_conn: during a resize it omits
+        those in the new table.)"""
         with open("/proc/net/ip_vs_status") as file:
             return int(file.readline().removeprefix("Conns:"))
 
     @staticmethod
     def table():
-        """The entries of IPVS' connection table, each as the words of its line, once there are any to be seen."""
+        """Waits until the connection table of IPVS has entries; returns the words of each line."""
         def lines():
             with open("/proc/net/ip_vs_conn") as file:
                 return [line.split() for line in file][1:]
@@ -331,7 +331,7 @@ class Lab:
     # The client -----------------------------------------------------------------------------------
 
     def connect(self, address, port=80, protocol="tcp", timeout=5):
-        """Opens a connection and keeps it; its `server` is None if nobody answered."""
+        """Opens a connection and keeps it; its `server` is None if no server answered."""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         kind, number = PROTOCOLS[protocol]
         with inside("client"):
@@ -347,7 +347,7 @@ class Lab:
         return connection
 
     def ask(self, address, **more):
-        """Which server does a new, short connection get?"""
+        """Opens and closes a connection; returns the name of its server or None."""
         connection = self.connect(address, **more)
         connection.close()
         self.conns.remove(connection)
@@ -361,13 +361,13 @@ class Lab:
         return opened
 
     def active(self):
-        """The active connections of all services together."""
+        """The number of active connections of all services."""
         with open("/proc/net/ip_vs") as file:
             return sum(int(line.split()[4]) for line in file
                        if line.startswith("  ->") and "Remote" not in line)
 
     def release(self, connections):
-        """Closes connections and waits until they do not count as active."""
+        """Closes connections and waits until the director does not count them as active."""
         before = self.active()
         for connection in connections:
             connection.close()
@@ -375,12 +375,12 @@ class Lab:
         wait_until(lambda: self.active() <= before - len(connections), "connections become inactive")
 
     def send(self, addresses, port=80):
-        """Sends a datagram to each address from one socket; returns who got them, in that order."""
+        """Sends a datagram to each address from one socket; returns the servers that received them, in that order."""
         family = socket.AF_INET6 if ":" in addresses[0] else socket.AF_INET
         with inside("client"), self.servers.arrived:
             self.servers.datagrams.clear()
             sock = socket.socket(family, socket.SOCK_DGRAM)
-        # Others may send as well.
+        # Other threads may send as well.
         token, got = os.urandom(8), {}
 
         def arrived():

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What users see: destinations stay where they are, on every kind of service."""
+"""Destinations stay on their servers, with every kind of service."""
 
 from collections import Counter
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Two equal services, of C's scheduler and of ours, whose schedule() the module lblc_direct calls with a
-random trace; it compares every answer. The control plane is changed here, between its batches."""
+"""Two equal services, with C's scheduler and with ours. The module lblc_direct calls schedule() of both with a random
+trace and compares the answers. Servers and schedulers are changed here, between its batches."""
 
 import errno
 import random
@@ -16,11 +16,11 @@ BATCH = 2000
 
 
 class Difference(Exception):
-    """An answer that is not what it must be."""
+    """An answer is not as it must be."""
 
 
 class Pair:
-    """Eight servers in both services. `stimuli` names the rows of what differs that the trace uses."""
+    """Two services with eight servers. `stimuli` names the rows of differences that the trace may reach."""
 
     def __init__(self, seed, schedulers=("lblc", "lblc_rs"), ipv6=False, stimuli=(), options=""):
         self.random = random.Random(seed)
@@ -62,7 +62,7 @@ class Pair:
         return lines
 
     def calls(self, number):
-        """So many calls of each side."""
+        """Calls each scheduler `number` times."""
         try:
             self.command(f"run {number}")
         except OSError as error:
@@ -73,7 +73,7 @@ class Pair:
         self.since += number
 
     def swap(self):
-        """Another scheduler, and back: both tables are empty."""
+        """Changes to another scheduler and back, which empties both tables."""
         self.ipvs(*(f"-E {service} -s rr" for service, _ in self.services()),
                   *(f"-E {service} -s {scheduler} {self.options}"
                     for service, scheduler in self.services()))
@@ -98,7 +98,7 @@ class Pair:
             self.swap()
 
     def trace(self, calls):
-        """Calls in batches, and a change before each but the first."""
+        """Calls in batches, with a change between two of them."""
         for start in range(0, calls, BATCH):
             if start:
                 self.change()
@@ -106,7 +106,7 @@ class Pair:
         return self.counted()
 
     def counted(self):
-        """What the module counted; our own counters must add up to the calls."""
+        """The counts of lblc_direct; the counters of lblc_rs must add up to the calls."""
         if self.schedulers[1] == "lblc_rs":
             with open(STATS) as file:
                 word = next(line for line in file if line.startswith(("FWM 2 ", "FWM6 2 "))).split()

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What the kernel does to a sysctl directory when it refuses a table (docs/upstream-sysctl.md). Kernels empty the
-directory, unless they have the patch: each case says which of the two this kernel does, and accepts no third."""
+"""A sysctl table that the kernel refuses (docs/upstream-sysctl.md): without the patch the kernel empties the directory,
+with it the directory stays as it was. Each case prints which of the two happened, and fails on anything else."""
 
 import os
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ def content():
 
 
 def counted():
-    """What the module has logged: the number of entries before the refusal and after it."""
+    """The messages of the module: the number of entries before the refusal and after it."""
     lines = [line for line in run("dmesg").splitlines() if f"{MODULE}: " in line]
     return [line.split(f"{MODULE}: ")[1] for line in lines[-2:]]
 
@@ -57,5 +57,5 @@ def a_refused_table_of_a_namespace_empties_the_links_or_changes_nothing():
     refuse(links=1)
 
 
-# No network: what belongs to the initial network namespace is visible from there only.
+# Without a lab: the sysctls of the initial network namespace are visible in that only.
 main(SimpleNamespace(clear=lambda: None))

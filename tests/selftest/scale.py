@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What changes of a service with many servers cost beside C's scheduler, which is told of none of them: in
-virtual time (scripts/vm run --icount), which counts instructions and is nearly the same on each run. The core
-itself walks its list for each change."""
+"""The cost of changes to a service with many servers, compared with C's scheduler, which has no callbacks for them.
+It is measured in virtual time (scripts/vm run --icount), which counts instructions and is nearly the same in each
+run. IPVS itself walks its list for each change."""
 
 import time
 
 from harness import Skip, case, main, run
 
 SERVERS = 4000
-TRASH = 300     # seconds; the core keeps a removed server for two minutes, and looks once a minute
+TRASH = 300     # seconds; IPVS keeps a removed server for two minutes, and looks once a minute
 
 
 class Services:
-    """What the harness clears between cases."""
+    """Stands for the lab: clears the services between cases."""
 
     @staticmethod
     def clear():
@@ -21,7 +21,7 @@ class Services:
             if "lblc.time=virtual" not in file.read():
                 raise Skip("needs virtual time: scripts/vm run --icount")
         run("modprobe ip_vs && ipvsadm -C && ip link set lo up && ip route replace local 10.0.0.0/8 dev lo")
-        # The core's estimator wakes 25 times a second, and virtual time stops each time.
+        # The estimator of IPVS wakes up 25 times a second, and virtual time stops each time.
         run("sysctl -qw net.ipv4.vs.run_estimation=0")
 
 
@@ -33,7 +33,7 @@ def took(lines):
 
 
 def costs(scheduler):
-    """What it costs to add, edit and delete all servers."""
+    """The times to add, edit and delete all servers."""
     servers = [f"10.1.{n >> 8}.{n & 255}:0" for n in range(SERVERS)]
     run(f"ipvsadm -A -f 1 -s {scheduler}")
     times = [took(f"-a -f 1 -r {server} -g -w 10" for server in servers),
@@ -45,7 +45,7 @@ def costs(scheduler):
 
 
 @case
-def changes_of_many_servers_cost_what_they_cost_with_c():
+def changes_of_many_servers_cost_the_same_as_with_c():
     c, ours = costs("lblc"), costs("lblc_rs")
     for what, of_c, of_ours in zip(("add", "edit", "delete"), c, ours):
         print(f"# {what} {SERVERS} servers: {of_c:.3f} s with lblc, {of_ours:.3f} s with lblc_rs")

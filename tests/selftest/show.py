@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What the operator sees: /proc/net/ip_vs_lblc_rs."""
+"""The file /proc/net/ip_vs_lblc_rs."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ from harness import case, eq, lacks, main, ne, run, wait_until
 from lab import VIP, VIP6, Lab, inside, key, sysctl
 
 lab = Lab()
-# /proc/net is the main thread's, which is in the client's namespace now and then.
+# Not /proc/net: it is the main thread's, which is in the client's namespace at times.
 FILE = "/proc/thread-self/net/ip_vs_lblc_rs"
 
 
@@ -43,7 +43,7 @@ def servers(shown):
 
 
 @case
-def every_destination_its_server_and_age():
+def every_destination_is_shown_with_its_server_and_age():
     lab.service()
     asked = {key(n): lab.ask(key(n)) for n in range(300)}
     wait_until(lambda: " buckets 4096 " in read()[1][0], "the table has grown")
@@ -73,7 +73,7 @@ def services_of_all_kinds():
 
 
 @case
-def a_service_that_goes_is_not_shown():
+def a_service_with_another_scheduler_is_not_shown():
     lab.service()
     lab.service("rr", mark=2)
     eq(list(read()[0]), ["FWM 1"])
@@ -91,7 +91,7 @@ def a_replaced_server_is_shown():
 
 
 @case
-def root_of_this_namespace_only():
+def only_root_of_this_namespace_can_read_it():
     lab.service()
     lab.ask(key(1))
     eq(os.stat(FILE).st_mode & 0o777, 0o400)
@@ -103,7 +103,7 @@ def root_of_this_namespace_only():
 
 
 @case
-def what_stays_is_shown_exactly_once_under_churn():
+def entries_that_stay_are_shown_exactly_once_under_churn():
     lab.service(options="-o")
     lab.service(options="-o", mark=2)
     stay = {key(n) for n in range(500)}
@@ -112,8 +112,8 @@ def what_stays_is_shown_exactly_once_under_churn():
 
     def reader():
         while not stop.is_set():
-            services, _ = read(size=500)  # raises if anything is there twice
-            eq(stay - set(services["FWM 1"]), set(), "what was left out")
+            services, _ = read(size=500)  # fails if an entry is there twice
+            eq(stay - set(services["FWM 1"]), set(), "the entries that were left out")
             seen["reads"] += 1
 
     failed = []
@@ -133,7 +133,7 @@ def what_stays_is_shown_exactly_once_under_churn():
 
 
 def guard(work):
-    """What a thread died of."""
+    """Runs `work`; returns the exception that it raises or None."""
     try:
         work()
     except Exception as error:

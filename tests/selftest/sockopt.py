@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""IPVS' control interface by setsockopt(2): one system call a command, made by the calling thread. So it is
-fast, and what the kernel does for a command can be made to fail on its own."""
+"""The IPVS control interface by setsockopt(2): a command is one system call of the calling thread. So it is fast, and
+fault injection can be limited to one command."""
 
 import errno
 import socket
@@ -14,7 +14,7 @@ MASQUERADE, DIRECT = 0, 3
 
 
 class Ipvs:
-    """The services of the network namespace in which this was made, known by their firewall marks."""
+    """The services, each for a firewall mark, of the network namespace in which this was made."""
 
     def __init__(self):
         self.sock = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
@@ -54,7 +54,7 @@ class Ipvs:
 
 
 def allowed(errors, function, *arguments):
-    """Calls it; returns whether it did not fail with one of these errors."""
+    """Calls the function; returns False if it fails with one of these errors, otherwise True."""
     try:
         function(*arguments)
     except OSError as error:

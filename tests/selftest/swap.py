@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The scheduler of a live service changes under traffic."""
+"""Schedulers, servers and services that are changed under traffic."""
 
 from harness import case, eq, has, lacks, load_both, main, ne, run
 from lab import Lab, Traffic, key
@@ -14,7 +14,7 @@ def swapped_to_and_from(*schedulers, rounds=6):
         for _ in range(rounds):
             for scheduler in schedulers:
                 run(f"ipvsadm -E -f 1 -s {scheduler}")
-                run(f"ipvsadm -E -f 1 -s {scheduler}")  # the same again is no swap
+                run(f"ipvsadm -E -f 1 -s {scheduler}")  # the same scheduler again
                 if scheduler != "none":
                     traffic.flows()
         run("ipvsadm -E -f 1 -s lblc_rs")
@@ -59,7 +59,7 @@ def a_failed_swap_keeps_locality_working():
 
 
 @case
-def servers_come_and_go_under_traffic():
+def servers_are_added_and_deleted_under_traffic():
     lab.service()
     with Traffic() as traffic:
         for _ in range(10):
@@ -70,7 +70,7 @@ def servers_come_and_go_under_traffic():
 
 
 @case
-def services_come_and_go_under_traffic():
+def services_are_added_and_deleted_under_traffic():
     with Traffic() as traffic:
         for _ in range(20):
             lab.service()

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The table: it grows and shrinks, has a limit, and counts what happens to it."""
+"""The table: resizing, the limit, and the counters."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ DEFAULT = str(DEFAULT_LIMIT)
 
 
 def fits():
-    """Whether there are 2 to 64 chains to an entry, or few at all."""
+    """Whether there are 2 to 64 buckets for each entry, or the minimum of 1024."""
     table = numbers(TABLE)
     return table["buckets"] == 1024 and table["entries"] <= 64 or \
         2 * table["entries"] <= table["buckets"] <= 64 * table["entries"]
@@ -49,7 +49,7 @@ def it_shrinks_when_the_limit_is_lowered():
     wait_until(lambda: fits() and numbers(TABLE)["buckets"] >= 4096, "the table has grown")
     sysctl(LIMIT, 40)
     try:
-        wait_until(lambda: numbers(TABLE)["entries"] <= 40, "what is over the limit is evicted")
+        wait_until(lambda: numbers(TABLE)["entries"] <= 40, "the entries over the limit are evicted")
         wait_until(fits, "the table has shrunk")
         eq(numbers(STATS)["evictions"], 3000 - 40)
         lacks(lab.send(keys[:200]), None)
@@ -93,7 +93,7 @@ def entries_of_removed_servers_make_room_first():
         lacks(lab.send([key(n) for n in range(5000, 5200)]), None)
         eq(numbers(STATS)["evictions"], before["evictions"] + 200)
         lab.send(stay)
-        # A sample of 8 of 600, of which 300 to 100 are of the removed server, hardly ever lacks one.
+        # Of the 600 entries 300 to 100 belong to the removed server: a sample of 8 almost always has one of them.
         kept = numbers(STATS)["hits"] - before["hits"]
         assert kept >= 270, kept
     finally:
@@ -113,7 +113,7 @@ def the_limit_has_bounds_and_is_per_netns():
         except OSError as error:
             eq(error.errno, errno.EINVAL, f"the error for {bad!r}")
         else:
-            raise AssertionError(f"{bad} was taken")
+            raise AssertionError(f"{bad} was accepted")
         eq(sysctl(LIMIT), "5000")
     eq(run(f"ip netns exec s1 cat /proc/sys/{LIMIT}"), DEFAULT)
     sysctl(LIMIT, DEFAULT)
@@ -131,7 +131,7 @@ def in_a_users_own_namespace_the_default_is_the_most():
     eq(sysctl(LIMIT), DEFAULT)
 
 
-# In a network namespace of its own: every server is this machine, and each packet asks the scheduler.
+# Run in a new network namespace: every server is a local address, and each packet is scheduled.
 FLOOD = """
 import errno, socket, sys
 sys.path.insert(0, "/work/tests/selftest")
@@ -159,14 +159,14 @@ def entries(mark):
 
 
 def in_a_users_own_namespace(script):
-    """Runs FLOOD and `script` as root of a user namespace; returns what it printed."""
+    """Runs FLOOD and `script` as root of a user namespace; returns the output."""
     run("modprobe ip_vs_lblc_rs")
     return run(["unshare", "--user", "--map-root-user", "--net", "--mount-proc", "--fork", "--pid",
                 "python3", "-c", FLOOD + script])
 
 
 @case
-def a_user_has_1024_services_and_each_learns():
+def a_user_may_have_1024_services_with_entries():
     done = in_a_users_own_namespace("""
 add(1)
 for mark in range(2, 1025):
@@ -212,7 +212,7 @@ def every_call_is_a_hit_or_a_miss_with_a_reason():
     step(keys, hits=30)
     lab.ipvs(lab.server("-a", "s2", 10))
     sysctl(EXPIRATION, 0)
-    wait_until(lambda: numbers(TABLE) and idle() > 0, "time goes on")
+    wait_until(lambda: numbers(TABLE) and idle() > 0, "the entries become idle")
     step(keys[:10], expired=10, replaces=10)
     sysctl(EXPIRATION, 86400)
     lab.ipvs(lab.server("-e", "s1", 0))
@@ -224,7 +224,7 @@ def every_call_is_a_hit_or_a_miss_with_a_reason():
 
 
 def idle():
-    """The idle seconds of the entry that was used last."""
+    """The idle time in seconds of the entry that was used last."""
     with open(TABLE) as file:
         ages = [int(line.split()[2]) for line in file if line.startswith("  ")]
     return min(ages)
@@ -233,7 +233,7 @@ def idle():
 @case
 def spills_are_counted_by_reason():
     lab.service(weights={"s1": 1})
-    lab.hold(key(1), 2)                      # s1 has two connections, and nobody could help
+    lab.hold(key(1), 2)                      # s1 has two connections, and is the only server
     lab.ipvs(lab.server("-a", "s2", 1000))
     before = numbers(STATS)
     lab.hold(key(1))
@@ -262,19 +262,19 @@ def counters_add_up_under_load():
         thread.join()
     for sock in socks:
         sock.close()
-    # The core sums its own counters up every two seconds.
+    # IPVS sums up its counters every two seconds.
     wait_until(lambda: calls(numbers(STATS)) == conns() >= senders * each / 2,
-               "the calls that we counted are the connections that the core counted")
+               "lblc_rs has counted as many calls as IPVS has connections")
     stats = numbers(STATS)
     assert stats["inserts"] == numbers(TABLE)["entries"] <= stats["unknown"], stats
 
 
 def conns():
-    """The connections that the core says it scheduled for the service."""
+    """The number of connections that IPVS has scheduled for the service."""
     for line in run("ipvsadm -Ln --stats --exact").splitlines():
         if line.startswith("FWM  1"):
             return int(line.split()[2])
-    raise RuntimeError("no such service")
+    raise RuntimeError("ipvsadm shows no service FWM 1")
 
 
 @case

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""A program on a terminal of ours, and a picture of its screen."""
+"""A program on a pseudo-terminal, and a picture of its screen."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ WIDTH, HEIGHT = 8.4, 18  # of a character
 
 
 class Terminal:
-    """Runs a program on a pseudo-terminal; what it draws is in `screen`, all that it wrote in `said`."""
+    """Runs a program on a pseudo-terminal; `screen` is what it shows, `said` all that it has written."""
 
     def __init__(self, command, columns=80, rows=24):
         self.screen = pyte.Screen(columns, rows)
@@ -40,7 +40,7 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, size)
 
     def resize(self, columns, rows):
-        """Another size; what was on the screen is not: the program has to draw it all."""
+        """Changes the size and clears the screen: the program must draw all of it again."""
         self.screen.resize(rows, columns)
         self.screen.reset()
         self.tell_size()
@@ -49,7 +49,7 @@ class Terminal:
         os.write(self.master, keys.encode())
 
     def text(self):
-        """What is on the screen now."""
+        """The text on the screen."""
         while select.select([self.master], [], [], 0)[0]:
             some = os.read(self.master, 65536)
             self.said += some
@@ -57,8 +57,8 @@ class Terminal:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     def until(self, *parts, seconds=30):
-        """Waits until all of this is on the screen at once, however wide the space is between its words;
-        returns the screen."""
+        """Waits until all `parts` are on the screen at once, where any space between words counts as one; returns the
+        text."""
         def shown():
             text = self.text()
             words = " ".join(text.split())
@@ -69,13 +69,13 @@ class Terminal:
             raise RuntimeError(f"{error}\n{self.text()}") from None
 
     def wait(self):
-        """Waits for the end; returns the exit status."""
+        """Waits for the end of the program; returns its exit status."""
         wait_until(lambda: (self.text(), self.process.poll())[1] is not None, "the program ends")
         self.text()
         return self.process.returncode
 
     def is_as_before(self):
-        """Whether the settings of the terminal are those of the beginning, and the screen was given back."""
+        """Whether the settings of the terminal and its screen are as before the program."""
         return termios.tcgetattr(self.slave) == self.before and \
             self.said.rfind(b"\x1b[?1049l") > self.said.rfind(b"\x1b[?1049h") >= 0 and \
             self.said.rfind(b"\x1b[?25h") > self.said.rfind(b"\x1b[?25l") >= 0
@@ -92,7 +92,7 @@ class Terminal:
 
 
 def picture(screen):
-    """The screen as SVG, with a rectangle for what has a background, and a text for what has one style."""
+    """The screen as SVG, with a text for each run of characters of one style, and a rectangle for a background."""
     width, height = screen.columns * WIDTH + 16, screen.lines * HEIGHT + 16
     out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height:.0f}"'
            f' width="{width:.0f}" height="{height:.0f}">', "<!-- SPDX-License-Identifier: GPL-2.0 -->",

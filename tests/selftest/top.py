@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""lblctop(8), on a real terminal and for machines."""
+"""lblctop(8), on a pseudo-terminal and with its machine-readable output."""
 
 import json
 import os

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The trace points: through tracefs, and by the bpftrace commands of the manual page. For a kernel that
-has tracing."""
+"""The tracepoints, through tracefs and by the bpftrace commands of the manual page. Needs a kernel with tracing."""
 
 import contextlib
 import os
@@ -29,7 +28,7 @@ def write(path, value):
 
 @contextlib.contextmanager
 def listening(event, condition="0"):
-    """Begins with an empty trace, and has `event` in it."""
+    """Clears the trace and enables `event`."""
     run("modprobe ip_vs_lblc_rs")
     write(f"{TRACING}/trace", "")
     write(f"{EVENTS}/{event}/filter", condition)
@@ -43,7 +42,7 @@ def listening(event, condition="0"):
 
 
 def traced():
-    """What the events in the trace say, without their names."""
+    """The events in the trace, without their names."""
     with open(f"{TRACING}/trace") as file:
         return re.findall(r" lblc_rs_\w+: (.*)$", file.read(), re.MULTILINE)
 
@@ -64,14 +63,14 @@ def miss(destination, before, after, reason):
 
 
 @case
-def a_miss_tells_its_reason_and_a_hit_tells_nothing():
+def a_miss_is_traced_with_its_reason_and_a_hit_is_not():
     d, e, f = key(1), key(2), key(3)
     lab.service(weights={"s1": 1}, options="-o")
     with listening("lblc_rs_miss"):
         lab.send([d, e, f, d])
         lab.ipvs(lab.server("-a", "s2", 10))
         sysctl(EXPIRATION, 0)
-        run("sleep 0.1")                    # idle for some jiffies
+        run("sleep 0.1")                    # so that entries are idle for some jiffies
         lab.send([d])
         sysctl(EXPIRATION, 86400)
         lab.ipvs(lab.server("-e", "s1", 0))
@@ -89,7 +88,7 @@ def a_miss_tells_its_reason_and_a_hit_tells_nothing():
 
 
 @case
-def a_spill_tells_where_to():
+def a_spill_is_traced_with_both_servers():
     lab.service(weights={"s1": 1})
     lab.hold(key(1), 2)
     lab.ipvs(lab.server("-a", "s2", 1000))
@@ -102,7 +101,7 @@ def a_spill_tells_where_to():
 
 
 @case
-def services_of_all_kinds_have_their_names():
+def services_of_all_kinds_are_traced_by_name():
     lab.service(service=f"-t {VIP}:80", port=80, how="-m", weights={"s1": 1})
     lab.service(service=f"-t [{VIP6}]:80", ipv6=True, port=80, how="-m", weights={"s1": 1})
     with listening("lblc_rs_miss"):
@@ -123,7 +122,7 @@ def a_filter_chooses_a_destination():
 
 
 @case
-def an_eviction_tells_what_went():
+def an_eviction_is_traced_with_its_destination():
     lab.service(weights={"s1": 1}, options="-o")
     sysctl(LIMIT, 50)
     try:
@@ -136,7 +135,7 @@ def an_eviction_tells_what_went():
             assert len(here) == stats()["evictions"] == 40, here
             wrong = [event for event in here if not re.fullmatch(rf"FWM 1 198\.18\.\S+ {at('s1')} \d+", event)]
             eq(wrong, [], "events of another form")
-            # Each destination that went was there, and is not any more.
+            # No evicted destination is in the table.
             gone = [event.split()[2] for event in here]
             with open("/proc/thread-self/net/ip_vs_lblc_rs") as file:
                 left = {line.split()[0] for line in file if line.startswith("  ")}
@@ -149,7 +148,7 @@ def an_eviction_tells_what_went():
 
 
 @case
-def a_resize_tells_from_where_to_where():
+def a_resize_is_traced_with_both_sizes():
     lab.service(options="-o")
     with listening("lblc_rs_rebuild"):
         lab.send([key(n) for n in range(2500)])
@@ -169,7 +168,7 @@ def a_resize_tells_from_where_to_where():
 
 
 @case
-def the_module_goes_while_somebody_listens():
+def the_module_unloads_while_a_tracepoint_is_enabled():
     lab.service()
     with listening("lblc_rs_miss"):
         lab.ask(key(1))
@@ -187,8 +186,7 @@ def the_module_goes_while_somebody_listens():
 
 @contextlib.contextmanager
 def bpftrace(command):
-    """Runs a command of the manual page, and interrupts it in the end; yields a function that tells what it has
-    printed."""
+    """Runs a command of the manual page, and interrupts it at the end; yields a function that returns its output."""
     path = "/tmp/bpftrace.out"
 
     def said():
@@ -200,16 +198,16 @@ def bpftrace(command):
     try:
         since, before = time.monotonic(), None
 
-        def listens():
-            """Waits for events, and has opened no other file for two seconds: everything is attached."""
+        def is_attached():
+            """Whether it waits for events, and has opened no other file for two seconds."""
             nonlocal since, before
             files = os.listdir(f"/proc/{child.pid}/fd")
             if files != before:
                 since, before = time.monotonic(), files
             with open(f"/proc/{child.pid}/wchan") as file:
-                waits = "poll" in file.read()  # now and then it does not, on a busy machine
+                waits = "poll" in file.read()  # not always, on a busy machine
             return waits and time.monotonic() > since + 2 or child.poll() is not None
-        wait_until(listens, "bpftrace listens", LONG)
+        wait_until(is_attached, "bpftrace is attached", LONG)
         assert child.poll() is None, said()
         yield said
         child.send_signal(signal.SIGINT)
@@ -231,7 +229,7 @@ def the_page_shows_how_to_follow_a_destination():
             lab.ask(key(n))
         lab.ipvs(lab.server("-a", "s2", 10), lab.server("-e", "s1", 0))
         eq(lab.ask("198.18.0.7"), "s2")
-        # An event that is still on its way to bpftrace when it is interrupted can be lost.
+        # When bpftrace is interrupted, it can lose events that it has not printed.
         wait_until(lambda: len(lines()) >= 2, "bpftrace has printed both", LONG)
     assert lines() == [f"(-, {at('s1')}, unknown)", f"({at('s1')}, {at('s2')}, weight0)"], said()
 

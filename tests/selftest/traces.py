@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """A random trace of connections, step by step on two services: every choice must be the same.
 
-A step opens a connection to one of 400 addresses (once for each service, in turn), closes one, or
-changes a weight, removes a server, returns one or changes the scheduler, on both. Nothing here depends on
-the clock: no connection times out during a trace, all source addresses and ports are different, and a
-step begins when both services have counted the last one.
+A step opens a connection to one of 400 addresses (on each service in turn), closes one, changes a weight, removes a
+server, adds one again or changes the scheduler, on both services. Nothing depends on the clock: no connection times out
+during a trace, all source addresses and ports are different, and a step begins when both services have counted the
+connections of the last one.
 """
 
 import itertools
@@ -24,25 +24,25 @@ EXPIRATION = "/proc/sys/net/ipv4/vs/lblc_expiration"
 
 
 class Difference(Exception):
-    """The two services chose differently, and must not."""
+    """The two services made different choices that must be the same."""
 
 
 class Trace:
-    """The state of one trace; `self.random` decides everything. The services are in the director's network
-    namespace, or in the client's own, which then schedules what it sends itself.
+    """The state of one trace; all choices are made by `self.random`. The services are in the director's network
+    namespace, or in the client's own, which then schedules the packets that it sends.
 
-    With `thresholds`, servers get upper thresholds; with `pauses`, it waits between steps for as many
-    seconds: then choices differ that C makes otherwise (docs/differences.md). Each of them is explained by
-    what both have chosen before, and counted; then the trace begins anew, with equal services."""
+    With `thresholds`, servers get upper thresholds; with `pauses`, each step is followed by a pause of one of these
+    numbers of seconds. C makes some choices differently then (docs/differences.md). Each difference must be explained
+    by the state before it, and is counted; then the trace begins again with equal services."""
 
-    # Ports are new in every trace: a server may not know yet that a connection of an earlier one is over.
+    # Ports are new in every trace: a server may still have the connections of an earlier trace.
     ports = itertools.product(range(2, 100), range(2001, 64001))
 
     def __init__(self, lab, seed, schedulers, where="director", thresholds=False, pauses=()):
         self.lab, self.schedulers, self.where = lab, schedulers, where
         self.thresholds, self.pauses = thresholds, pauses
         self.random = random.Random(seed)
-        # What the client sends itself goes to addresses of its own, over its own links.
+        # A client that schedules itself uses other addresses and its own links.
         self.net, self.link = ("198.19", 20) if where == "client" else ("198.18", 10)
         self.moves = self.decisions = self.swaps = 0
         self.explained = {"threshold": 0, "relief": 0, "expiry": 0}
@@ -51,7 +51,7 @@ class Trace:
         self.begin()
 
     def begin(self):
-        """Equal services without a connection."""
+        """Makes equal services without connections."""
         self.weights = {name: self.random.randint(0, 20) for name in self.lab.names}
         self.limits = {name: self.limit() for name in self.weights}
         self.away, self.open, self.home, self.asked = set(), [], {}, {}
@@ -62,7 +62,7 @@ class Trace:
                           *(line for name in self.weights for line in self.lines("-a", name)))
 
     def limit(self):
-        """An upper threshold, or 0: none."""
+        """An upper threshold, or 0 for none."""
         return self.random.choice((0, 0, 5, 10, 20, 40)) if self.thresholds else 0
 
     def lines(self, action, name):
@@ -75,7 +75,7 @@ class Trace:
             self.lab.ipvs(*self.lines(action, name))
 
     def swap(self):
-        """Both lose their table."""
+        """Changes the scheduler of both and back, which empties their tables."""
         with inside(self.where):
             self.lab.ipvs(*(f"-E {service} -s rr" for service in MARKS),
                           *(f"-E {service} -s {scheduler}"
@@ -92,7 +92,7 @@ class Trace:
         return one == two
 
     def connect(self, number):
-        """The choices of both services for a new connection to key `number`."""
+        """Opens a connection to key `number` on each service; returns both."""
         pair = []
         source, own = next(self.ports)
         if own == 2001:
@@ -105,18 +105,18 @@ class Trace:
             sock.bind((f"10.0.1.{source}", own))
             try:
                 left = [name for name in self.weights if self.weights[name] and name not in self.away]
-                # Nobody can answer, or perhaps nobody can: do not wait for the SYN to be sent again.
+                # If no server may be available, do not wait until the SYN is sent again.
                 sock.settimeout(5 * SLOW if any(not self.limits[name] for name in left) else 0.9 if left else 0.05)
                 sock.connect((f"{self.net}.{number // 256}.{number % 256}", port))
                 server = sock.recv(16).decode().strip()
             except OSError:
                 server = None
-                sock.close()    # or its SYN is sent again, when there may be a server
+                sock.close()    # its SYN must not be sent again, when there may be a server
             pair.append(Connection(sock, server))
         return pair
 
     def explain(self, number, choices, before):
-        """Why C may have chosen otherwise, if it may."""
+        """The documented difference that explains these choices, or None."""
         known, (c, ours) = self.home.get(number), choices
         idle = time.monotonic() - self.asked.get(number, 0)
 
@@ -139,7 +139,7 @@ class Trace:
             return int(file.read())
 
     def decide(self):
-        """A new connection. A few addresses are asked for often, most of them rarely."""
+        """Opens a connection on both services and compares. A few addresses are frequent, most are rare."""
         number = min(int(self.random.paretovariate(0.6)), KEYS)
         before = {f"s{int(name[1:]) + 10 - self.link}": state
                   for name, state in self.counters()[1].items()} if self.thresholds or self.pauses else {}
@@ -198,7 +198,7 @@ class Trace:
     def close(self, at):
         pair = self.open.pop(at)
         if pair[0].server in self.away:
-            # IPVS drops what goes to a removed server: a FIN would come again, whenever it likes.
+            # IPVS drops packets to a removed server: a FIN would be sent again at any time.
             for connection in pair:
                 connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
                                            struct.pack("ii", 1, 0))
@@ -211,7 +211,7 @@ class Trace:
                                f"({self.away} are away): {self.counters()}") from late
 
     def end(self):
-        """Closes what is open."""
+        """Closes all connections."""
         for pair in self.open:
             for connection in pair:
                 connection.close()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Is the kernel unharmed? Asked last, when every case has ended and the modules are gone; the host
-judges the saved console as well. Each kernel can answer some of the questions. What is outside of the module is
-compared with what was there before the first case, in the machine's own network namespace and in the director's."""
+"""Checks of the kernel after the last case, when the modules are unloaded; the host also scans the saved console.
+Which checks are possible depends on the kernel's configuration. What the module touches outside of itself is compared
+with its state before the first case, in the initial network namespace ("machine's") and in the director's."""
 
 import contextlib
 import os
@@ -17,8 +17,8 @@ REFERENCES = "/proc/ipvs_references"
 OUT_OF_TREE, UNSIGNED = 1 << 12, 1 << 13
 
 VS = "/proc/sys/net/ipv4/vs"
-MOST = 8                                              # lines of what differs
-FILES = {"lblc_expiration", "lblc_rs_max_entries"}    # gone when the modules are
+MOST = 8                                              # differences shown
+FILES = {"lblc_expiration", "lblc_rs_max_entries"}    # removed with the modules
 MACHINE, HERE = "/proc/1/ns/net", "/proc/thread-self/ns/net"
 
 began, before = [], {}
@@ -35,7 +35,7 @@ def write(path, text):
 
 
 def begin():
-    """Before the first case: what the kernel lost earlier is not ours."""
+    """Records the state before the first case; leaks from before are not reported."""
     if os.path.isdir("/sys/kernel/debug") and not os.path.ismount("/sys/kernel/debug"):
         subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=False)
     if os.path.exists(KMEMLEAK):
@@ -66,7 +66,7 @@ def sysctls(path=HERE):
 
 
 def surroundings():
-    """{where: {name: what is said of it}} of all that the module touches outside of itself."""
+    """{where: {name: its value, or "there"}} of everything that the module touches outside of itself."""
     found = {}
     for who, path in (("the machine's", MACHINE), ("the director's", HERE)):
         found[f"{who} {VS}"] = sysctls(path)
@@ -80,8 +80,8 @@ def surroundings():
 
 
 def threads():
-    """The names of the kernel's threads that have ours in them; a work queue's rescuer (R) has the queue's. Any
-    other worker serves all queues, and has the name of the last one."""
+    """The names of the kernel threads that contain "lblc". The rescuer of a workqueue (kworker/R) has the name of its
+    queue; any other worker serves all queues, and has the name of the last one."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):  # it may have ended
             name = read(f"/proc/{pid}/comm").strip()
@@ -91,15 +91,15 @@ def threads():
 
 
 def differences(old, new):
-    """A line for each key whose value is another one, or is there in one dictionary only; not too many."""
+    """A line for each key that has different values, or is in one dictionary only; at most MOST of them."""
     lines = [f"{name}: {old.get(name, 'nothing')} before, {new.get(name, 'nothing')} now"
              for name in sorted(old.keys() | new.keys(), key=str) if old.get(name) != new.get(name)]
     return lines[:MOST] + [f"and {len(lines) - MOST} more"] * (len(lines) > MOST)
 
 
 def outside():
-    """What is not as it was. Of /proc/net, modules and slabs, cases may add what is not ours: they use more of the
-    kernel than was used before."""
+    """The differences from the state before the first case. In /proc/net, modules and slabs, cases may add what is not
+    the module's, as they use more parts of the kernel."""
     wrong = []
     for where, now in surroundings().items():
         old = before[where]
@@ -109,15 +109,14 @@ def outside():
     return wrong
 
 
-
 def jiffies():
-    """Now, as kmemleak dates what it shows."""
+    """The time now, in the unit that kmemleak reports use."""
     return max(int(line.split()[1]) for line in read("/proc/timer_list").splitlines()
                if line.startswith("jiffies:"))
 
 
 def taints():
-    """Exactly the taints of an unsigned module from outside the tree."""
+    """The kernel must have exactly the taints of an unsigned out-of-tree module."""
     signatures = os.path.exists("/sys/module/module/parameters/sig_enforce")
     expected = OUT_OF_TREE | (UNSIGNED if signatures else 0)
     tainted = int(read("/proc/sys/kernel/tainted"))
@@ -125,7 +124,7 @@ def taints():
 
 
 def locks():
-    """Lockdep stops watching after its first report: is it still alive?"""
+    """Lockdep must still be on: it turns itself off with its first report."""
     if not os.path.exists(LOCKDEP):
         return []
     alive = [line.split()[1] for line in read(LOCKDEP).splitlines() if "debug_locks:" in line]
@@ -133,7 +132,7 @@ def locks():
 
 
 def races():
-    """KCSAN looks at some accesses of all: did it?"""
+    """KCSAN must be on, and must have set up watchpoints."""
     if not os.path.exists(KCSAN):
         return []
     says = dict(line.split(": ") for line in read(KCSAN).splitlines() if ": " in line)
@@ -142,9 +141,9 @@ def races():
 
 
 def references(seconds=20):
-    """Nobody holds a removed server but the trash. The last connections may still be on their way out."""
+    """No removed server may have references other than that of the trash. Waits for the last connections to end."""
     done = subprocess.run(["modprobe", "lblc_watch"], capture_output=True, text=True, check=False)
-    if done.returncode:  # kselftest does not build it; a guest of this project has it
+    if done.returncode:  # kselftest does not build it, a guest of this project has it
         return [done.stderr.strip()] if os.path.isdir("/lblc") else []
     end = time.monotonic() + seconds
     while True:
@@ -158,8 +157,8 @@ def references(seconds=20):
 
 
 def leaks():
-    """Two scans: what is new is not reported before it is five seconds old, nor what changes between
-    them. Callbacks of RCU that were on their way have run by then."""
+    """Two scans of kmemleak, which does not report objects younger than five seconds, nor those that change between two
+    scans. Pending RCU callbacks have run by then."""
     if not os.path.exists(KMEMLEAK):
         return []
     write(KMEMLEAK, "scan")
@@ -172,12 +171,12 @@ def leaks():
 
 
 def caches():
-    """The cache of entries has gone with the module. (C says so, and keeps it, if an object is left.)"""
+    """The slab cache of entries must be gone. (The kernel complains, and keeps it, if an object is left.)"""
     if not os.path.exists(SLABS):
         return []
     return [line for line in read(SLABS).splitlines() if line.startswith("ip_vs_lblc_rs")]
 
 
 def complaints():
-    """What is wrong with the kernel, as lines; empty if nothing is."""
+    """All that is wrong with the kernel, as lines."""
     return references() + outside() + caches() + leaks() + locks() + races() + taints()

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""keepalived: two directors, and what a backup takes over; the drop-in under a running daemon.
+"""keepalived: two directors and the state that a backup takes over; the drop-in under a running daemon.
 
-            ┌── client 10.0.1.2, whose way to 198.18.0.0/15 is the VIP 10.0.1.100
+            ┌── client 10.0.1.2; its route to 198.18.0.0/15 is the VIP 10.0.1.100
     switch ─┼── d1 10.0.1.11, d2 10.0.1.12: one of them has the VIP, marks packets and schedules
             └── s1, s2, s3: 10.0.(10+N).2; they take 198.18.0.0/15, and answer the client directly
 

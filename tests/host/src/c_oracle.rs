@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What C's `ip_vs_lblc.c` does, in its own two walks and three conditions, as the measure of
-//! `policy::judge()` and `policy::least_loaded()`. Where C's `int` would overflow, a wider one
-//! shows what it means.
+//! The decisions of C's `ip_vs_lblc.c`, with its two walks and three conditions, to compare
+//! `policy::judge()` and `policy::least_loaded()` with. Where C's `int` would overflow, a wider
+//! type shows the intended result.
 
 use super::policy::Reading;
 
@@ -10,18 +10,18 @@ fn overhead(s: &Reading) -> i128 {
     (i128::from(s.active) << 8) + i128::from(s.others)
 }
 
-/// `ip_vs_dest_conn_overhead()`, as C's `int` has it.
+/// `ip_vs_dest_conn_overhead()`, in C's `int`.
 fn overhead_in_int(s: &Reading) -> i128 {
     (s.active << 8).wrapping_add(s.others).into()
 }
 
-/// `__ip_vs_lblc_schedule()`, as C has it: the index of the server that it takes for the least
+/// `__ip_vs_lblc_schedule()`, in C's `int`: the index of the server that it considers the least
 /// loaded.
 pub(crate) fn least_in_int(servers: &[Reading]) -> Option<usize> {
     least_connection(servers, overhead_in_int)
 }
 
-/// The relief in `is_overloaded()`, as C's `int` has it.
+/// The condition for other servers in `is_overloaded()`, in C's `int`.
 pub(crate) fn is_relief_in_int(s: &Reading) -> bool {
     s.active.wrapping_mul(2) < s.weight
 }
@@ -41,8 +41,8 @@ fn least_connection(servers: &[Reading], overhead: fn(&Reading) -> i128) -> Opti
     Some(least)
 }
 
-/// `is_overloaded()`, with the one difference that we want: a server above its upper threshold is
-/// no relief.
+/// `is_overloaded()`, with an intended difference: a server above its upper threshold does not
+/// count.
 fn is_overloaded(dest: &Reading, servers: &[Reading]) -> bool {
     dest.active > dest.weight
         && servers
@@ -50,8 +50,8 @@ fn is_overloaded(dest: &Reading, servers: &[Reading]) -> bool {
             .any(|s| !s.overload && i128::from(s.active) * 2 < i128::from(s.weight))
 }
 
-/// `ip_vs_lblc_schedule()`, for an entry whose server is `servers[known]`; with the other
-/// difference that we want: a known server above its upper threshold is left.
+/// `ip_vs_lblc_schedule()`, for an entry whose server is `servers[known]`; with an intended
+/// difference: a known server above its upper threshold is not used.
 pub(crate) fn schedule(known: Option<usize>, servers: &[Reading]) -> Option<usize> {
     if let Some(i) = known {
         let dest = &servers[i];
@@ -62,7 +62,7 @@ pub(crate) fn schedule(known: Option<usize>, servers: &[Reading]) -> Option<usiz
     least_connection(servers, overhead)
 }
 
-/// `ip_vs_lblc_check_expire()`: at which of the first `ticks` ticks it calls
+/// `ip_vs_lblc_check_expire()`: the ticks of the first `ticks` at which it calls
 /// `ip_vs_lblc_full_check()`, if the table always has `entries`.
 pub(crate) fn full_collections(ticks: u32, entries: usize) -> Vec<u32> {
     /// `IP_VS_LBLC_TAB_SIZE` * 16.

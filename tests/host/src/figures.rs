@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the documents say of a table's memory, computed from the policy.
+//! The figures of a table's memory in the documents, computed from the policy.
 
 use super::policy::{table_bits, ENTRY_BYTES};
 use std::path::Path;
 
-/// Up to this many buckets a table is sparser than the figures for an entry say.
+/// Up to this many buckets, a table is sparser than the figures for an entry assume.
 const SMALL: usize = 4096;
 /// The default limit of entries, and the greatest.
 const LIMITS: [usize; 2] = [1 << 18, 1 << 24];
@@ -20,8 +20,8 @@ fn table(entries: usize, bits: &[u32]) -> usize {
     entries * ENTRY_BYTES.0 + buckets(bits)
 }
 
-/// What a table is that grew by one entry after the other: at each number of entries its bits, before
-/// and after that entry was noticed.
+/// The bits of a table that grows by one entry at a time: for each number of entries, before and
+/// after a resize at that number.
 fn growth(most: usize) -> impl Iterator<Item = (usize, u32, u32)> {
     let mut bits = table_bits(0, 0);
     (1..=most).map(move |entries| {
@@ -82,8 +82,8 @@ impl Figures {
     }
 }
 
-/// The most bytes that a table takes while it grows to `entries`: when it has its last array and still
-/// has the one before, or at the end.
+/// The most bytes of a table while it grows to `entries`: with its last array and the one before,
+/// or at the end.
 fn peak(entries: usize) -> usize {
     let moments = growth(entries).map(|(entries, before, bits)| match before == bits {
         true => table(entries, &[bits]),
@@ -98,7 +98,7 @@ fn grown(entries: usize) -> usize {
     table(entries, &[bits])
 }
 
-/// In MB with as many digits as the documents have.
+/// In MB, with the number of digits used in the documents.
 fn mb(bytes: usize, digits: usize) -> String {
     format!("{:.digits$} MB", bytes as f64 / 1e6)
 }
@@ -110,7 +110,7 @@ fn gb(bytes: usize) -> String {
 /// A document, its words separated by single blanks.
 fn document(path: &str) -> String {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // Not a fixed number of folders up: `make mutants` has the crate elsewhere.
+    // Not a fixed number of folders up: `make mutants` copies the crate elsewhere.
     let mut files = here.ancestors().map(|folder| folder.join(path));
     let file = files.find(|file| file.is_file()).expect(path);
     let text = std::fs::read_to_string(file).unwrap();
@@ -258,7 +258,7 @@ fn the_manual_and_table_md_have_no_other_figure_of_bytes() {
             .windows(3)
             .filter(|words| words[1].starts_with("bytes"))
         {
-            // `bytes 8320` of an example is another case's.
+            // `bytes 8320` of an example is tested by another case.
             let [Ok(number), _, Err(_)] = [0, 1, 2].map(|n| three[n].parse::<usize>()) else {
                 continue;
             };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The files of `lblc/` that know nothing of the kernel, as they are, for `tests/`.
+//! The files of `lblc/` that do not use the kernel crate, unchanged, for `tests/`.
 
 #![allow(dead_code)]
 

@@ -108,11 +108,11 @@ fn without_relief_or_entry_there_is_one_walk() {
 fn no_number_of_connections_overflows() {
     let (most, many) = (server(i32::MAX, i32::MAX), server(i32::MAX, i32::MAX / 2));
     assert_eq!(ours(None, &[most, server(1, 0)]), Some(1));
-    // C: active * 2 overflows, and it takes a server that is half full for an idle one.
+    // In C active * 2 overflows, so a server at half its weight is considered idle.
     let half_full = server(i32::MAX, 1 << 30);
     assert!(c_oracle::is_relief_in_int(&half_full));
     assert_eq!(ours(Some(0), &[server(5, 1 << 30), half_full]), Some(0));
-    // C: active << 8 overflows, and it takes the server that has 128 times the connections.
+    // In C active << 8 overflows, so the server with 128 times the connections is chosen.
     let servers = [server(100, 1 << 24), server(100, 1 << 17)];
     assert_eq!(c_oracle::least_in_int(&servers), Some(0));
     assert_eq!(ours(None, &servers), Some(1));
@@ -154,11 +154,11 @@ fn collections_are_those_of_c_at_cs_size() {
 
 #[test]
 fn a_late_collector_makes_up_for_the_full_collection() {
-    // It took from tick 29 to tick 31, and later from 58 to 93.
+    // The collector ran from tick 29 to 31, and later from 58 to 93.
     let busy = |tick: &u32| *tick != 30 && !(59..93).contains(tick);
     let full = full_collections((1..=121).filter(busy), 0, 24 * 1024);
     assert_eq!(full, [31, 93, 120]);
-    // One that sees nothing for hours makes one full collection, not one for each half hour.
+    // After hours without a tick there is one full collection, not one for each half hour.
     let full = full_collections([1, 301, 302].into_iter(), 0, 24 * 1024);
     assert_eq!(full, [301]);
 }
@@ -175,7 +175,7 @@ fn a_full_table_is_collected_in_full_as_well() {
 fn the_hash_spreads_what_c_folds() {
     let mut state = 1u64;
     let hash = Hash::new(|| {
-        // Any fixed keys will do here; the kernel's are random.
+        // Fixed keys; the kernel's are random.
         state = state
             .wrapping_mul(6364136223846793005)
             .wrapping_add(1442695040888963407);
@@ -204,14 +204,14 @@ fn an_ipv4_address_hashes_as_one_word_and_zeros() {
 
 #[test]
 fn the_table_grows_and_shrinks_at_its_bounds() {
-    // Empty, or with as few chains as C's, it is as C's.
+    // Empty, or with few entries, it has as many buckets as C's.
     assert_eq!([0, 1, 9, 10].map(|bits| table_bits(bits, 0)), [10; 4]);
-    // Of few chains there are 16 to an entry: for 64 entries 1024, for 128 2048.
+    // Small arrays have 16 buckets for an entry: 1024 for 64 entries, 2048 for 128.
     assert_eq!((table_bits(10, 64), table_bits(10, 65)), (10, 11));
     assert_eq!((table_bits(11, 128), table_bits(11, 129)), (11, 12));
-    // Of many, 20/9 to an entry are enough: for 1843 entries 4096.
+    // Large arrays have 20/9 for an entry: 4096 for 1843 entries.
     assert_eq!((table_bits(12, 1843), table_bits(12, 1844)), (12, 13));
-    // 64 chains to an entry are not too many, 65 are; what is left has a reserve of two.
+    // 64 buckets for an entry are not too many, 65 are; a smaller array has a reserve of two.
     assert_eq!((table_bits(16, 1024), table_bits(16, 1023)), (16, 13));
     assert_eq!(
         (table_bits(20, 1 << 14), table_bits(20, (1 << 14) - 1)),

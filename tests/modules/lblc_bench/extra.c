@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What one call of schedule() does not show: how long bottom halves wait, misses on two CPUs at once, and
- * what a flood of new keys does to the others. Results are in the first samples.
+ * Measurements of more than one call of schedule(): how long bottom halves wait, misses on two CPUs at once, and
+ * the effect of a flood of new keys on the others. The results are in the first samples.
  */
 
 #include <linux/completion.h>
@@ -12,7 +12,7 @@
 #include <linux/vmalloc.h>
 #include "lblc_bench.h"
 
-/* How late a timer of the softirq kind is at the most: nothing else keeps it waiting in a quiet guest. */
+/* The longest delay of a softirq timer, which nothing else delays in an idle guest. */
 #define PERIOD_NS	20000
 
 static struct hrtimer probe;
@@ -61,7 +61,7 @@ static int race(void *data)
 	struct racer *racer = data;
 	u32 i;
 
-	/* None starts before all are there: to wake them takes longer than the race. */
+	/* Start when all threads are running: waking them takes longer than the race. */
 	atomic_dec(racer->absent);
 	while (atomic_read(racer->absent))
 		cpu_relax();
@@ -81,8 +81,8 @@ static int race(void *data)
 }
 
 /*
- * `number` misses on each of CPUs 0 to `cpus` - 1 at once; sample 0: the time in ns from the first one's start to
- * the last one's end.
+ * `number` misses on each of CPUs 0 to `cpus` - 1 at once. Sample 0: the time in ns from the start of the first
+ * thread to the end of the last one.
  */
 int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number)
 {
@@ -120,12 +120,12 @@ int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number)
 	return error;
 }
 
-/* So many of the choices are connections that are open: otherwise every choice would be the same. */
+/* The number of choices that count as open connections; without them every choice would be the same. */
 #define OPEN	256
 
 struct regular {
-	struct ip_vs_dest *last;	/* which server it had; only compared */
-	u64 below;			/* the weights of this one and those before it */
+	struct ip_vs_dest *last;	/* its server so far; only compared */
+	u64 below;			/* the sum of the weights up to this one */
 };
 
 static struct ip_vs_dest *connect(struct bench *bench, enum side side, u32 number, u32 *open, u32 at)
@@ -153,9 +153,10 @@ static struct ip_vs_dest *connect(struct bench *bench, enum side side, u32 numbe
 }
 
 /*
- * `number` new keys come; with each of the second half comes one of `regulars` keys, which follow Zipf's law:
- * they have to be learned and kept in a full table. Sample 0: how many calls for the hundred most popular of
- * them got the server that the key had before; sample 1: how many there were; for C and for ours.
+ * Calls for `number` new keys; each of the second half is followed by a call for one of `regulars` keys, with
+ * frequencies by Zipf's law: a full table must insert and keep them. Sample 0: how many calls for the hundred most
+ * frequent of them returned the same server as the call before. Sample 1: how many calls there were. Both for C
+ * and for ours.
  */
 int bench_flood(struct bench *bench, u32 regulars, u32 number)
 {

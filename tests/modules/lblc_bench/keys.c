@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The keys: numbered, all different, looking random, and the same for the same seed. They are computed
- * when they are needed: an array of them would be in the caches, in which the tables shall be.
+ * The keys: numbered, all different, pseudo-random, and the same for the same seed. They are computed when they are
+ * needed: an array of them would displace the tables from the caches.
  */
 
 #include <linux/hash.h>
 #include "../common.h"
 #include "lblc_bench.h"
 
-/* C's bucket is hash_32(x, 10), the upper ten bits of x * GOLDEN_RATIO_32: divide, and one gets any x. */
+/* C's bucket is hash_32(x, 10), the upper ten bits of x * GOLDEN_RATIO_32. The inverse of the factor gives x. */
 static u32 same_bucket(u32 number)
 {
 	u32 inverse = GOLDEN_RATIO_32, i;
 
-	for (i = 0; i < 5; i++)	/* Newton: each step doubles the good bits, of which there are 3 */
+	for (i = 0; i < 5; i++)	/* Newton: each step doubles the number of correct bits, 3 at first */
 		inverse *= 2 - GOLDEN_RATIO_32 * inverse;
 	return (0x155 << 22 | (number & 0x3fffff)) * inverse;
 }

@@ -8,7 +8,7 @@
 /* C's lblc and ours, each bound to a service of its own, and a callback that does nothing. */
 enum side { C, OURS, NOTHING, SIDES };
 
-/* What a batch of each side took in turns with the same keys, one right after the other. */
+/* The time of a batch of each side, for the same keys and in immediate succession. */
 struct sample {
 	u64 turn[SIDES];
 };
@@ -18,8 +18,8 @@ struct sample {
 #define MAX_BATCH	256
 
 /*
- * HOT: calls one right after the other, which a CPU overlaps. LONE: none begins before the last one's answer
- * is known. COLD: as HOT, with nothing in the caches before a batch.
+ * HOT: calls in succession, which a CPU may overlap. LONE: a call begins when the result of the last one is known.
+ * COLD: as HOT, with empty caches before each batch.
  */
 enum temp { HOT, LONE, COLD };
 
@@ -28,13 +28,13 @@ typedef struct ip_vs_dest *schedule_t(struct ip_vs_service *svc, const struct sk
 
 struct bench {
 	struct ip_vs_service *svc[SIDES];
-	schedule_t *schedule[SIDES];	/* null: not there */
+	schedule_t *schedule[SIDES];	/* NULL: there is none */
 	u16 af;
-	bool chained;		/* the keys share one bucket of C's */
+	bool chained;		/* all keys are in one bucket of C's table */
 	u32 seed;
-	u32 known;		/* keys 0 to this are what `fill` fills the tables with */
-	u32 used;		/* the first key that nobody has asked for */
-	u64 frequency;		/* of the clock that the samples are in */
+	u32 known;		/* the number of keys that `fill` inserts */
+	u32 used;		/* the first key that was not used */
+	u64 frequency;		/* of the clock of the samples */
 	u32 samples;
 	struct sample sample[MAX_SAMPLES];
 };

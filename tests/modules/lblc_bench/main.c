@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A command is a line written to /proc/lblc_bench; it has been done, or has failed, when the write
- * returns. Reading gives the frequency of the clock, then the samples of the last one that measured: for
- * C, for ours and for a callback that does nothing, what the median batch of a turn took.
+ * A command is a line written to /proc/lblc_bench; it is complete, or has failed, when the write returns. Reading
+ * gives the frequency of the clock, then the samples of the last command that measured: the time of the median batch
+ * of a turn for C, for ours and for a callback that does nothing.
  *
- *   keys random|chained SEED N                        there are N keys
- *   fill                                              let both tables learn them
- *   check                                             do both know the same server for each?
+ *   keys random|chained SEED N                        make N keys
+ *   fill                                              insert them into both tables
+ *   check                                             fail unless both have the same server for each
  *   active N                                          give each server N active connections
  *   hits hot|lone|cold SAMPLES BATCHES BATCH WARM     measure over known keys
  *   misses SAMPLES BATCHES BATCH                      measure over new keys
- *   probe start|stop                                  the longest wait of a softirq in between, in ns
- *   race C|OURS CPUS N                                N misses on each CPU at once: the ns that it took
- *   flood REGULARS N                                  N new keys come in between: regular ones that stayed
+ *   probe start|stop                                  measure the longest delay of a softirq, in ns
+ *   race C|OURS CPUS N                                measure N misses on each CPU at once, in ns
+ *   flood REGULARS N                                  count regular keys that stay among N new ones
  *
- * The services are those for the firewall marks 1 (C) and 2 (ours) in the network namespace of who gives commands.
- * Who gives commands changes no service meanwhile.
+ * The services are those for the firewall marks 1 (C) and 2 (ours) in the network namespace of the writer, which must
+ * not change services during a command.
  */
 
 #include <linux/module.h>
@@ -36,7 +36,7 @@ static struct ip_vs_dest *nothing(struct ip_vs_service *svc, const struct sk_buf
 	return (struct ip_vs_dest *)(unsigned long)READ_ONCE(iph->daddr.ip);
 }
 
-/* Looks the services up: schedulers come and go between two commands. */
+/* Looks up the services: their schedulers may have changed since the last command. */
 static int bind(void)
 {
 	enum side side;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Calls of schedule(), timed: the sides in turn, in batches with bottom halves and preemption off, in
- * the read-side section that the core has around each call.
+ * Times calls of schedule(): the sides in turn, in batches with bottom halves and preemption disabled, in an RCU
+ * read-side critical section as when IPVS calls it.
  */
 
 #include <linux/delay.h>
@@ -14,18 +14,18 @@
 #include <linux/vmalloc.h>
 #include "lblc_bench.h"
 
-/* More than a last-level cache holds. */
+/* Larger than a last-level cache. */
 #define EVICTOR (64 << 20)
 
-static struct sk_buff *skb;	/* schedule() gets one, and does not look at it */
+static struct sk_buff *skb;	/* an argument that schedule() does not use */
 static char *evictor;
 static unsigned long sink;
 static u64 batch_time[MAX_BATCHES];
 static struct in6_addr batch_keys[MAX_BATCH];
 
 /*
- * The time stamp counter, not before all that is older has been done: User Mode Linux' own clock moves in
- * steps of 256 ns, and under QEMU's icount this counts instructions.
+ * Reads the time stamp counter when all earlier instructions have completed. (The clock of User Mode Linux has steps of
+ * 256 ns. Under QEMU's icount, this counts instructions.)
  */
 static u64 now(void)
 {
@@ -35,7 +35,7 @@ static u64 now(void)
 	return (u64)high << 32 | low;
 }
 
-/* What the counter counts in a second. */
+/* Returns the frequency of the counter. */
 u64 bench_frequency(void)
 {
 	u64 count = now(), time = ktime_get_raw_ns();
@@ -45,7 +45,7 @@ u64 bench_frequency(void)
 	return div64_u64((now() - count) * NSEC_PER_SEC, time);
 }
 
-/* Makes everything cold. */
+/* Empties the caches. */
 static void evict(void)
 {
 	unsigned long sum = 0;
@@ -58,13 +58,13 @@ static void evict(void)
 }
 
 /*
- * Which keys a turn asks for. The order is another one each time, or a CPU would learn by heart how long
- * each chain is.
+ * The keys of a turn. Their order is different in each turn; otherwise the CPU would learn to predict the length of
+ * each chain.
  */
 struct order {
 	struct rnd_state random;
-	u32 known;	/* one of so many keys at random */
-	u32 next;	/* or this and those after it, if that is 0 */
+	u32 known;	/* random ones of the first `known` keys */
+	u32 next;	/* if that is 0, consecutive ones from this */
 };
 
 static void *batch_key(const struct bench *bench, u32 i)
@@ -82,8 +82,7 @@ static void draw(const struct bench *bench, struct order *order, u32 number)
 }
 
 /*
- * Nought, which the CPU cannot know before the server is known: the next call then does not begin while
- * this one waits for memory.
+ * Returns 0, which depends on the server: the CPU cannot begin the next call while this one waits for memory.
  */
 static __always_inline unsigned long after(const struct ip_vs_dest *dest)
 {
@@ -113,7 +112,7 @@ static __always_inline void ask(schedule_t *schedule, struct ip_vs_service *svc,
 	}
 }
 
-/* Asks `side` for the `number` keys of the batch; returns the time it took. */
+/* Calls `side` for the `number` keys of the batch; returns the time. */
 static u64 run(struct bench *bench, enum side side, u32 number, bool lone)
 {
 	schedule_t *schedule = bench->schedule[side];
@@ -145,8 +144,8 @@ static int compare_times(const void *a, const void *b)
 }
 
 /*
- * One side's turn: `batches` batches. The median batch stands for all: one in which an interrupt or the host
- * took the CPU away says nothing.
+ * One turn of a side: `batches` batches. The result is the median batch, which is not affected by interrupts or by the
+ * host.
  */
 static u64 take_turn(struct bench *bench, enum side side, struct order order, u32 batches, u32 batch,
 		     enum temp temp)
@@ -165,7 +164,7 @@ static u64 take_turn(struct bench *bench, enum side side, struct order order, u3
 	return batch_time[batches / 2];
 }
 
-/* The sides of sample number `number` in turn: C first, then ours first, and so on. */
+/* The turns of the sides for sample `number`; C's and ours are first alternately. */
 static enum side turn_of(u32 number, u32 place)
 {
 	if (place == NOTHING)
@@ -173,7 +172,7 @@ static enum side turn_of(u32 number, u32 place)
 	return (place + number) % 2 ? OURS : C;
 }
 
-/* Up to `calls` calls that are not measured. */
+/* Makes up to `calls` calls that are not measured. */
 static void warm_up(struct bench *bench, enum side side, struct order order, u32 calls, u32 batch)
 {
 	ktime_t end = ktime_add_ms(ktime_get(), 50);
@@ -185,7 +184,7 @@ static void warm_up(struct bench *bench, enum side side, struct order order, u32
 	}
 }
 
-/* Turns over keys that the tables hold, after a warm-up, or each batch after the caches were emptied. */
+/* Measures keys that are in the tables, after a warm-up, or with caches emptied before each batch. */
 int bench_hits(struct bench *bench, u32 samples, u32 batches, u32 batch, u32 warm, enum temp temp)
 {
 	struct order order = { .known = bench->known }, before = order;
@@ -213,7 +212,7 @@ int bench_hits(struct bench *bench, u32 samples, u32 batches, u32 batch, u32 war
 	return 0;
 }
 
-/* Turns over keys that are new each time; afterwards both tables must agree on them. */
+/* Measures new keys; afterwards both tables must have the same servers for them. */
 int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch)
 {
 	u32 i, place;
@@ -238,7 +237,7 @@ int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch)
 	return 0;
 }
 
-/* The answer of one side for a key; in a read-side section, with bottom halves off. */
+/* Calls one side for a key; in a read-side section, with bottom halves disabled. */
 struct ip_vs_dest *bench_choose(struct bench *bench, enum side side, u32 number)
 {
 	struct ip_vs_iphdr iph = {};
@@ -247,7 +246,7 @@ struct ip_vs_dest *bench_choose(struct bench *bench, enum side side, u32 number)
 	return bench->schedule[side](bench->svc[side], skb, &iph);
 }
 
-/* Asks both for all of these keys: EINVAL unless they choose the same server, and one at all. */
+/* Calls both sides for all of these keys; -EINVAL unless both choose the same server, and not none. */
 int bench_check(struct bench *bench, u32 from, u32 to)
 {
 	struct ip_vs_dest *one, *two;
@@ -269,9 +268,8 @@ int bench_check(struct bench *bench, u32 from, u32 to)
 }
 
 /*
- * Asks both for all known keys, which are new to them. Each choice is a connection, so that the keys
- * spread over the servers. The scheduler gets time for work that it put off whenever the table has
- * doubled.
+ * Calls both sides for all keys, which are new to them. Each choice counts as a connection, so that the keys are
+ * spread over the servers. Whenever the table has doubled, the scheduler gets time for its deferred work.
  */
 int bench_fill(struct bench *bench)
 {

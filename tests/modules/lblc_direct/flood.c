@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * More evictions than may wait to be freed: all calls are made in one RCU read-side section, so nothing that
- * was evicted can be freed before the end. Entries can still be turned to another server, which
- * needs no memory.
+ * More evictions than entries may wait to be freed: all calls are made in one RCU read-side section, so no evicted
+ * entry is freed before its end. Entries can still be reassigned to another server, which needs no memory.
  */
 
 #include "../common.h"
@@ -18,8 +17,8 @@ static struct ip_vs_dest *ask(struct ip_vs_service *svc, u32 key)
 }
 
 /*
- * Asks for each of `keys`; and then for each again, while its server is overloaded, and once more when that
- * is over. Returns how many stay with the server that they went to meanwhile: those that have an entry.
+ * Calls schedule() for each key: for a new entry, again while its server is overloaded, and again afterwards. Returns
+ * how many keys stay on the server that they were reassigned to, that is, have an entry.
  */
 int flood(struct ip_vs_service *svc, u32 keys)
 {

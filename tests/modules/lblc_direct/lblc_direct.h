@@ -8,7 +8,7 @@
 /* C's lblc and ours, each bound to a service of its own. */
 enum side { C, OURS, SIDES };
 
-/* What is meant to differ (BEHAVIOUR.md, section 2), as far as an answer of schedule() tells. */
+/* The intended differences (docs/differences.md) that an answer of schedule() can show. */
 enum row {
 	ICMP,		/* a: the key of an inverse header */
 	THRESHOLD,	/* b: a server above its upper threshold */
@@ -25,15 +25,15 @@ enum row {
 #define AGREE_KEYS	(1 << 20)
 #define SERVERS		16	/* a server's number is the end of its address: 1 to 15 */
 
-/* What a side remembers of a key. */
+/* The model's record of a key on a side. */
 struct memory {
-	int server;		/* 0: nothing */
+	int server;		/* 0: none */
 	unsigned long last_use;
 };
 
-/* What schedule() is asked. */
+/* The arguments of a call of schedule(). */
 struct call {
-	u32 key;		/* where a client's packet goes, or an inverse header's comes from */
+	u32 key;		/* the destination of a packet, or the source of an inverse header */
 	u32 other;		/* an inverse header's destination, or 0 */
 	unsigned long now;
 };
@@ -45,8 +45,8 @@ struct trace {
 	u64 hash_seed;		/* net.ipv4.vs.lblc_rs_seed */
 	u16 af;
 	struct ip_vs_service *svc[SIDES];
-	struct ip_vs_dest *server[SIDES][SERVERS];	/* null: not listed */
-	u32 order[SERVERS], listed;			/* their numbers in the list's order */
+	struct ip_vs_dest *server[SIDES][SERVERS];	/* NULL: not in the list */
+	u32 order[SERVERS], listed;			/* their numbers, in the order of the list */
 	struct memory memory[SIDES][KEYS + CLIENTS];
 	u64 calls, none, moves, differences, parted, row[ROWS];
 	u64 stayed;		/* of `flood` */

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A command is a line written to /proc/lblc_direct; it has been done, or has failed, when the write
- * returns. Reading gives what was counted since `begin`, and then, if a `run` failed with EINVAL, the
- * answer that was not what it must be.
+ * A command is a line written to /proc/lblc_direct; it is complete, or has failed, when the write returns. Reading
+ * gives the counts since `begin` and, if a `run` failed with EINVAL, the wrong answer.
  *
  *   begin SEED STIMULI HASH_SEED   a new trace; both tables are empty
  *   empty                  both tables are empty again

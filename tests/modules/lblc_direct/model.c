@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a side must answer: C's rules, and each row of what is meant to differ on its own. Reads the real
- * counters, and remembers on its own account to which server a key went.
+ * The answer that a side must give: by C's rules, with any of the intended differences. Reads the real counters, and
+ * keeps its own record of the servers of keys.
  */
 
 #include <linux/overflow.h>
@@ -17,7 +17,7 @@ static int weight(const struct ip_vs_dest *dest)
 	return atomic_read(&dest->weight);
 }
 
-/* What is held against the weight. */
+/* The load that is compared with the weight. */
 static s64 busy(const struct ip_vs_service *svc, const struct ip_vs_dest *dest, unsigned long rows)
 {
 	s64 active = atomic_read(&dest->activeconns);
@@ -112,7 +112,7 @@ static bool is_stale(const struct trace *trace, const struct memory *memory, uns
 	return now - memory->last_use > trace->svc[C]->ipvs->sysctl_lblc_expiration;
 }
 
-/* Whether the server that is known stays. */
+/* Returns whether the known server is kept. */
 static bool is_good(const struct trace *trace, enum side side, const struct memory *memory,
 		    unsigned long rows, unsigned long now)
 {
@@ -132,7 +132,7 @@ static bool is_good(const struct trace *trace, enum side side, const struct memo
 	return true;
 }
 
-/* The number of the server that `side` must choose with these rows, or 0. */
+/* Returns the number of the server that `side` must choose with these rows, or 0 for none. */
 int predict(const struct trace *trace, enum side side, unsigned long rows, const struct call *call)
 {
 	const struct memory *memory = &trace->memory[side][key_of(rows, call)];
@@ -148,7 +148,7 @@ int predict(const struct trace *trace, enum side side, unsigned long rows, const
 	return least_loaded(trace, side, rows);
 }
 
-/* What `side` knows now that it has answered `server`. */
+/* Records that `side` has answered `server`. */
 void learn(struct trace *trace, enum side side, unsigned long rows, const struct call *call, int server)
 {
 	struct memory *memory = &trace->memory[side][key_of(rows, call)];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A random trace: asks both sides for the same key, compares the answers, and changes counters, weights
- * and thresholds of both in the same way. Nothing but the seed and the commands decides what happens.
+ * A random trace: calls both sides for the same key, compares the answers, and changes counters, weights and thresholds
+ * of both in the same way. It depends on the seed and the commands only.
  */
 
 #include <linux/sched.h>
@@ -41,7 +41,7 @@ static int number_of(const struct trace *trace, const struct ip_vs_dest *dest)
 	return ntohl(last) % SERVERS;
 }
 
-/* Looks the servers of `side` up, which are as the control plane left them. */
+/* Looks up the servers of `side`, which the control plane may have changed. */
 static int look_up(struct trace *trace, enum side side)
 {
 	struct ip_vs_dest *dest;
@@ -72,7 +72,7 @@ static int some_number(struct trace *trace)
 	return chance(trace, 50) ? below(trace, 40) : below(trace, 2 * min(weight, 1000) + 2);
 }
 
-/* Gives a server connections: on both sides as many. */
+/* Changes the number of connections of a server, on both sides. */
 static void set_connections(struct trace *trace, u32 number)
 {
 	int active = some_number(trace), more = some_number(trace);
@@ -90,7 +90,7 @@ static void set_connections(struct trace *trace, u32 number)
 	}
 }
 
-/* The core's part when a connection comes or goes, or a threshold is crossed. */
+/* As IPVS does when a connection is added or removed: updates the overload flag. */
 static void count(struct trace *trace, int chosen)
 {
 	u32 any = trace->order[below(trace, trace->listed)], what = below(trace, 1000);
@@ -136,7 +136,7 @@ static void edit_some(struct trace *trace)
 	int weight = weights[below(trace, ARRAY_SIZE(weights))];
 	u32 i;
 
-	if (chance(trace, 1)) { /* nobody is left, until one of the next edits */
+	if (chance(trace, 1)) { /* no server is available until a later edit */
 		for (i = 0; i < trace->listed; i++)
 			edit(trace, trace->order[i], 0, 0);
 		return;
@@ -149,7 +149,7 @@ static void edit_some(struct trace *trace)
 
 static void make_call(struct trace *trace, struct call *call)
 {
-	/* A few addresses are asked for often. */
+	/* A few addresses are frequent. */
 	call->key = chance(trace, 50) ? below(trace, 64) : below(trace, KEYS);
 	call->other = uses(trace, ICMP) && chance(trace, 5) ? KEYS + below(trace, CLIENTS) : 0;
 	call->now = jiffies;
@@ -177,7 +177,7 @@ static int ask(struct trace *trace, enum side side, const struct call *call)
 	return dest ? number_of(trace, dest) : 0;
 }
 
-/* An answer that is not what it must be: says all that led to it. */
+/* Records a wrong answer with everything that it depends on. */
 static int object(struct trace *trace, const struct call *call, const int got[SIDES],
 		  const int want[SIDES])
 {
@@ -200,7 +200,7 @@ static int object(struct trace *trace, const struct call *call, const int got[SI
 	return -EINVAL;
 }
 
-/* Says which rows make the answers differ; if none does here, one did when this key was last asked for. */
+/* Counts the rows that explain a difference. If none does, one did at the last call for this key. */
 static void explain(struct trace *trace, const struct call *call)
 {
 	int as_c = predict(trace, C, 0, call);
@@ -242,7 +242,7 @@ static int step(struct trace *trace)
 	return 0;
 }
 
-/* As many calls; -EINVAL if one of the answers is not what it must be. */
+/* Makes `calls` calls; -EINVAL if an answer is wrong. */
 int trace_run(struct trace *trace, u32 calls)
 {
 	int error = look_up(trace, C) ?: look_up(trace, OURS);
@@ -253,7 +253,7 @@ int trace_run(struct trace *trace, u32 calls)
 	for (i = 0; i < trace->listed; i++) {
 		u32 number = trace->order[i];
 
-		/* A server that returned has on one side what it had, and on the other nothing. */
+		/* A server that was added again may have its old connections on one side only. */
 		edit(trace, number, atomic_read(&trace->server[C][number]->weight), 0);
 		set_connections(trace, number);
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Does wrong on purpose, when it is loaded: `what` says what. Each of these has to come out red (tests/red.sh),
- * or the tests could be green on a kernel that is broken.
+ * Contains deliberate faults: `what` names the one that occurs when the module is loaded. The tests must fail with
+ * each of them (tests/red.sh), or they could pass on a broken kernel.
  */
 #include <linux/kernel.h>
 #include <linux/list.h>
@@ -54,7 +54,7 @@ static noinline void wild_pointer(void)
 	WRITE_ONCE(*(int *)0xdead000000000000, 0);
 }
 
-/* Two locks in both orders: nobody waits today. */
+/* Two locks in both orders; there is no deadlock now. */
 static noinline void lock_order(void)
 {
 	static DEFINE_MUTEX(one);
@@ -84,7 +84,7 @@ static noinline void sleep_in_section(void)
 	rcu_read_unlock();
 }
 
-/* To lose one, both kinds: as kmalloc() and as a cache of its own hand it out. The cache has to stay. */
+/* Leaks two objects, of kmalloc() and of a slab cache. The cache must stay. */
 static noinline void leak(void)
 {
 	struct kmem_cache *cache = kmem_cache_create("lblc_red", 64, 64, SLAB_NO_MERGE, NULL);
@@ -92,7 +92,7 @@ static noinline void leak(void)
 	WARN_ON(!cache || !kmalloc(64, GFP_ATOMIC) || !kmem_cache_alloc(cache, GFP_ATOMIC));
 }
 
-/* A cache must be empty when its module goes. */
+/* A slab cache must be empty when its module is unloaded. */
 static noinline void cache_in_use(void)
 {
 	struct kmem_cache *cache = kmem_cache_create("lblc_red", 64, 64, SLAB_NO_MERGE, NULL);
@@ -160,7 +160,7 @@ static noinline void shift(void)
 	WARN_ON(1 << by == 12345);
 }
 
-/* All CPUs count, and lose some. */
+/* All CPUs increment a counter without a lock, and lose updates. */
 static void count(void *number)
 {
 	for (int i = 0; i < 200000; i++) {
@@ -176,7 +176,7 @@ static noinline void lost_counts(void)
 	on_each_cpu(count, &number, 1);
 }
 
-/* Nobody else runs from now on. */
+/* No other task runs from now on. */
 static noinline void hang(void)
 {
 	local_bh_disable();
@@ -184,14 +184,14 @@ static noinline void hang(void)
 		cpu_relax();
 }
 
-/* A task that waits for ever. */
+/* A task that waits forever. */
 static noinline void wait_forever(void)
 {
 	for (;;)
 		schedule_timeout_uninterruptible(MAX_SCHEDULE_TIMEOUT);
 }
 
-/* A name that is taken: the core removes every other file of the folder as well. */
+/* A sysctl whose name exists: the kernel removes every other file of the directory as well. */
 static noinline void sysctl_of_another(void)
 {
 	static int value;
@@ -203,7 +203,7 @@ static noinline void sysctl_of_another(void)
 	WARN_ON(register_net_sysctl(&init_net, "net/ipv4/vs", table));
 }
 
-/* Something in /proc/net that nobody removes. */
+/* A file in /proc/net that is not removed. */
 static noinline void file_that_stays(void)
 {
 	WARN_ON(!proc_mkdir("lblc_red", init_net.proc_net));

@@ -4,8 +4,8 @@
  * their names, which the kernel must refuse, and logs how many of the two are left (docs/upstream-sysctl.md).
  * With links=1 the tables belong to the initial network namespace, and the directory has links to their entries.
  *
- * Only entries of this directory are lost. The module puts them back before it unregisters them, so that nothing
- * is left behind when it is unloaded.
+ * Only entries of this directory are lost. The module restores them before it unregisters them, so that nothing is left
+ * when it is unloaded.
  */
 #include <linux/module.h>
 #include <linux/rbtree.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /proc/ipvs_references: what IPVS holds in the reader's network namespace and shows nowhere else: its
- * connections, and the references on each server that was removed and waits in the trash. The trash has one
- * reference of its own; more than that after all schedulers are gone is somebody's leak.
+ * /proc/ipvs_references: objects of IPVS in the reader's network namespace that no other file shows: the number of its
+ * connections, and the references on each removed server in the trash. The trash has one reference; more than that
+ * after all schedulers are unloaded is a leak.
  */
 #include <linux/module.h>
 #include <linux/nsproxy.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A million random operations on the table and on a plain map: whatever can be asked, both say the same.
+//! A million random operations on the table and on a plain map: all results must be the same.
 
 use super::{
     hash_list::{HashList, Item, Node},
@@ -19,7 +19,7 @@ use std::{
 struct Thing {
     key: u32,
     value: AtomicU32,
-    /// How many things there are in memory.
+    /// The number of live allocations.
     alive: Arc<AtomicUsize>,
 }
 
@@ -29,7 +29,7 @@ impl Drop for Thing {
     }
 }
 
-/// Multiplies by an odd number; some are as bad as 1, and put all keys into one chain.
+/// Multiplies by an odd number; bad ones, such as 1, put all keys into one chain.
 #[derive(Clone)]
 struct Hash(u64);
 
@@ -52,7 +52,7 @@ enum Step {
     Put(u32, u32),
     Find(u32),
     Forget(u32),
-    /// Bits, another hash, and how many allocations succeed.
+    /// Bits, another hash, and the number of allocations that succeed.
     Rebuild(u32, Option<u64>, usize),
     Reclaim,
     Visit(u32, usize),
@@ -123,7 +123,7 @@ impl Both {
         }
     }
 
-    /// As `Table::forget()`, once for nothing.
+    /// As `Table::forget()`; a second removal must fail.
     fn forget(&mut self, key: u32) {
         let section = read_lock();
         let rcu = ReadSide::of(&section);
@@ -181,7 +181,7 @@ impl Both {
         assert_eq!(met.len(), seen.get(), "met twice");
         match stopped {
             None => assert_eq!(met, asked),
-            // Those of the chain where it stopped may come again, all others have been met.
+            // Entries of the chain where it stopped may be returned again, no other was missed.
             Some(at) => {
                 assert!(at >= u64::from(start) && met.len() == goal);
                 assert!(met.is_subset(&asked));
@@ -206,7 +206,7 @@ impl Both {
                 "in the wrong chain"
             );
         }
-        // The first chain is the one that `random` names.
+        // `random` determines the first chain.
         let number = |key: &u32| self.hash.of(*key) >> (64 - self.bits);
         if let Some(key) = chains[0].first() {
             assert_eq!(number(key), random & ((1 << self.bits) - 1));
@@ -216,7 +216,7 @@ impl Both {
         assert!(keys.iter().eq(self.map.keys()));
     }
 
-    /// From one range to the next, as a reader of `/proc` goes, up to `to`.
+    /// Iterates range by range up to `to`, as a reader of `/proc` does.
     fn ranges(&self, from: u32, to: u32) {
         let section = read_lock();
         let rcu = ReadSide::of(&section);
@@ -302,7 +302,7 @@ fn an_abandoned_table_is_left_alone() {
 }
 
 #[test]
-fn who_frees_many_entries_lets_others_run() {
+fn freeing_many_entries_reschedules() {
     let mut both = Both::new(4);
     for key in 0..600 {
         both.put(key, key);
@@ -313,13 +313,13 @@ fn who_frees_many_entries_lets_others_run() {
     assert_eq!(rescheds() - before, 600 / 256);
 }
 
-/// Two keys with one chain of two, but different chains of four.
+/// Two keys in the same chain of two chains, and in different ones of four.
 const NEIGHBOURS: [u32; 2] = [0, 1 << 30];
-/// A key with the other chain.
+/// A key in the other chain of two.
 const STRANGER: u32 = 1 << 31;
 
 #[test]
-fn what_is_inserted_has_the_locked_hash() {
+fn an_inserted_entry_has_the_locked_hash() {
     let mut both = Both::new(1);
     both.hash = Hash(1 << 32);
     both.table = HashList::new(1, both.hash.clone()).unwrap();
@@ -339,7 +339,7 @@ fn what_is_inserted_has_the_locked_hash() {
 }
 
 #[test]
-fn what_is_removed_has_the_locked_hash_in_both_arrays() {
+fn a_removed_entry_has_the_locked_hash_in_both_arrays() {
     let table = HashList::new(1, Hash(1 << 32)).unwrap();
     let table: &HashList<Thing> = Box::leak(Box::new(table));
     let alive: Arc<AtomicUsize> = Arc::default();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The table in one thread of the host. The parent of its files, as `kernel_ext/rcu/mod.rs` is in the kernel.
+//! The table in one thread on the host. The parent module of its files, as `kernel_ext/rcu/mod.rs`
+//! in the kernel.
 
 #[path = "../../../../kernel_ext/rcu/buckets.rs"]
 mod buckets;

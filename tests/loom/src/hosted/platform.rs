@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `kernel_ext/rcu/platform.rs` gives the table in the kernel, for one thread, which watches over the rules: no
-//! lock twice, link 0 before link 1, no grace period within a section, and memory that can be short.
+//! A replacement of `kernel_ext/rcu/platform.rs` for one thread. It checks the rules (no lock is
+//! taken twice, link 0 is locked before link 1, no grace period within a section), and allocations
+//! can fail.
 
 use super::buckets::Node;
 use std::{cell::RefCell, marker::PhantomData};
@@ -28,13 +29,13 @@ thread_local! {
     static RESCHEDS: Cell<usize> = const { Cell::new(0) };
     /// What runs when others are let run for the next time.
     static OTHERS: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
-    /// How many allocations succeed from now on.
+    /// The number of allocations that will succeed.
     static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };
-    /// Link and number of each lock that is held, with the array that it belongs to.
+    /// The link and number of each lock that is held, and its array.
     static HELD: RefCell<Vec<(usize, usize, *const ()) >> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lets the next `number` allocations succeed, and no other before `run` is over.
+/// Calls `run` with `number` allocations that succeed; all others fail.
 pub(super) fn with_memory_for<R>(number: usize, run: impl FnOnce() -> R) -> R {
     MEMORY.set(number);
     let result = run();
@@ -42,12 +43,12 @@ pub(super) fn with_memory_for<R>(number: usize, run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// How many grace periods there were.
+/// The number of grace periods so far.
 pub(super) fn grace_periods() -> usize {
     GRACE_PERIODS.get()
 }
 
-/// Runs `job` when others are let run for the next time.
+/// Runs `job` at the next reschedule.
 pub(super) fn let_run(job: impl FnOnce() + 'static) {
     OTHERS.set(Some(Box::new(job)));
 }
