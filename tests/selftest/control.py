@@ -124,7 +124,7 @@ def servers_by_sockopt(scheduler):
         sockopt.set("EDITDEST", which + dest(lab.address("s1"), 80, DIRECT, weight, upper, lower))
         yield sockopt.dests(which, 4)
     yield refused(sockopt.set, "EDITDEST", which + dest(lab.address("s1"), 81))
-    yield refused(sockopt.get, "DEST", b"", 64)  # "not used now", says the header
+    yield refused(sockopt.get, "DEST", b"", 64)  # the header has it as "not used now"
     sockopt.set("DELDEST", which + dest(lab.address("s3"), 80))
     yield sockopt.dests(which, 3)
     yield refused(sockopt.set, "DELDEST", which + dest(lab.address("s3"), 80))

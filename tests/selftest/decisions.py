@@ -27,7 +27,7 @@ def overloaded_needs_more_connections_than_weight():
     known_server({"s1": 3, "s2": 100})
     for expected in ("s1",) * 4:  # with 0, 1, 2 and 3 active connections it is not above 3
         eq(lab.hold(D)[0].server, expected)
-    eq(lab.ask(D), "s2")  # 4 > 3 and s2 is half idle
+    eq(lab.ask(D), "s2")  # 4 > 3, and s2 is below half its weight
 
 
 @case

@@ -59,6 +59,13 @@ def attempt(nth, operation):
     return error, left
 
 
+def allocations(operation):
+    """Runs the operation without a fault; returns the number of its allocations."""
+    error, left = attempt(NEVER, operation)
+    assert not error and left, error
+    return NEVER - left
+
+
 def state():
     """What an operation that fails must not change: services, references on modules, settings."""
     with open("/proc/modules") as file:
@@ -88,9 +95,7 @@ def fail_each(operation, undo, errors=(errno.ENOMEM,), last=None, check=serves, 
     FULL=1, with each of the `last` ones, and with `others` chosen at random. At least one must have failed, unless
     `may_have_none`. Returns the number of attempts that returned an error."""
     before = state()
-    error, left = attempt(NEVER, operation)
-    assert not error and left, error
-    after, total = state(), NEVER - left
+    total, after = allocations(operation), state()
     undo()
     eq(state(), before)
     nths = itertools.count(1)
@@ -279,7 +284,8 @@ def making_a_namespace():
         with open("/run/netns/director") as director:
             os.setns(director.fileno(), os.CLONE_NEWNET)
 
-    total = count_and_undo(lambda: os.unshare(os.CLONE_NEWNET), home)
+    total = allocations(lambda: os.unshare(os.CLONE_NEWNET))
+    home()
     rng, failed, injected = random.Random(SEED), 0, 0
     nths = range(1, total + 2) if FULL else sorted(rng.sample(range(1, total - 60), 20)) + \
         list(range(total - 60, total + 2))
@@ -297,13 +303,6 @@ def making_a_namespace():
     serves()
     ksft.print_msg(f"{total} allocations, of which {injected} failed: {failed} times with an error, {complete} "
                    f"times without effect, {missing} times without a sysctl (SEED={SEED})")
-
-
-def count_and_undo(operation, undo):
-    error, left = attempt(NEVER, operation)
-    assert not error and left, error
-    undo()
-    return NEVER - left
 
 
 def system_call(number, *arguments):

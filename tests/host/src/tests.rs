@@ -60,7 +60,7 @@ fn ties_go_to_the_first() {
 }
 
 #[test]
-fn nobody() {
+fn without_a_usable_server_none_is_chosen() {
     assert_eq!(ours(None, &[]), None);
     assert_eq!(ours(Some(0), &[server(0, 0), server(0, 0)]), None);
 }
