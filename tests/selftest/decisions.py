@@ -6,7 +6,7 @@ The rule: keep the known server if it is available, below its threshold, and not
 half its weight; otherwise choose the least loaded server, of equals the one added last.
 """
 
-from harness import case, load_both, main, run, wait_until
+from harness import case, eq, has, load_both, main, run, wait_until
 from icmp import icmp_error
 from lab import Lab, key, sysctl
 

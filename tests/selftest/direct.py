@@ -7,7 +7,7 @@ the same, except for the differences in docs/differences.md, which must be as a 
 import os
 import time
 
-from harness import case, main, run
+from harness import case, eq, gt, main, run
 from lab import inside
 from pair import COMMANDS, STATS, Difference, Pair
 

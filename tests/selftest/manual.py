@@ -8,7 +8,7 @@ import socket
 import threading
 
 from documents import blocks, follow
-from harness import case, commands, loaded, main, run, unload_all, wait_until
+from harness import case, commands, eq, loaded, main, ne, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key, sysctl
 
 lab = Lab(servers=2)

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from xml.etree import ElementTree
 
-from harness import Skip, case, loaded, main, run, unload_all, wait_until
+from harness import Skip, case, eq, lacks, main, run, unload_all, wait_until
 from lab import VIP, VIP6, Lab, Traffic, inside, key, sysctl
 
 try:

@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 
-from harness import SLOW, case, loaded, main, run, unload_all, wait_until
+from harness import SLOW, case, eq, gt, has, loaded, main, run, unload_all, wait_until
 from lab import VIP, Lab, Servers, Traffic, inside, key, sysctl
 
 DIRECTORS = {"d1": 150, "d2": 100}
