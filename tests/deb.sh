@@ -71,7 +71,7 @@ deb_two_builds_are_the_same() {
 }
 
 version=$(sed 1d VERSION)
-read -r release kernel_version < <(in_root -- scripts/find-kernel stock)
+read -r release kernel_version < <(in_root -- scripts/root/find-kernel stock)
 common=build/deb/ip-vs-lblc-rs-common_${version}_all.deb
 dkms=build/deb/ip-vs-lblc-rs-dkms_${version}_all.deb
 lblctop=build/deb/lblctop_${version}_amd64.deb

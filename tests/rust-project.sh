@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # The paths in the file of `make rust-project.json` are valid outside of the tool root. KTAP.
 cd "$(dirname "$0")/.." || exit 1
-. scripts/lib.sh
+. scripts/lib/lib.sh
 set +e
 
 number=0

@@ -22,7 +22,7 @@ machine_new() { # NAME
 
 # Runs a command in the machine while it is not running.
 machine_do() { # NAME COMMAND...
-	as_root "$TOP/scripts/enter-root" "$MACHINES/$1/root" "$TOP:/work" -- \
+	as_root "$TOP/scripts/lib/enter-root" "$MACHINES/$1/root" "$TOP:/work" -- \
 		env DEBIAN_FRONTEND=noninteractive "${@:2}"
 }
 
@@ -46,7 +46,7 @@ machine_boot() { # NAME RELEASE STEP
 	log=$LOGS/machine-$1-$2-$3.console
 	say "boot $title"
 	rm -f "$dir/verdict"
-	in_debian packaging "$dir:/machine" -- scripts/boot-machine "$2" "$3" >"$log" || true
+	in_debian packaging "$dir:/machine" -- scripts/root/boot-machine "$2" "$3" >"$log" || true
 	tr -d '\r' <"$dir/verdict" >"$dir/ktap" || true
 	report "$title" "$dir/ktap"
 	if ! said=$("$TOP/scripts/scan-console" "$log" 2>&1); then

@@ -39,7 +39,7 @@ console_of() { # KERNEL TITLE
 }
 
 # Runs a file of cases in a guest, and keeps the console and the status.
-attend() { # KERNEL TITLE [OPTION]... FILE [ARG]...
+run_guest() { # KERNEL TITLE [OPTION]... FILE [ARG]...
 	local kernel=$1 log status=0
 	log=$(console_of "$1" "$2")
 	shift 2
@@ -50,14 +50,14 @@ attend() { # KERNEL TITLE [OPTION]... FILE [ARG]...
 }
 
 # The same, and says how far it is.
-attend_aloud() {
+run_guest_verbose() {
 	local follower
 	mkdir -p "$LOGS"
 	prepare "$1"
 	: >"$(console_of "$1" "$2")"
 	follow "$1: $2" "$(console_of "$1" "$2")" '^(# .* so far|ok |not ok )' &
 	follower=$!
-	attend "$@"
+	run_guest "$@"
 	kill $follower
 	wait $follower 2>/dev/null || true
 }
@@ -79,6 +79,6 @@ verdict() { # KERNEL TITLE
 
 # Both.
 judge() { # KERNEL TITLE [OPTION]... FILE [ARG]...
-	attend "$@"
+	run_guest "$@"
 	verdict "$1" "$2"
 }

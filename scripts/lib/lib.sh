@@ -4,7 +4,7 @@
 
 set -euo pipefail
 
-TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${XDG_CACHE_HOME:-${HOME:?}/.cache}/ip_vs_lblc_rs
 LOGS=$TOP/build/log
 PATH=$PATH:/usr/sbin:/sbin # where chroot is, also for ordinary users
@@ -98,7 +98,7 @@ as_root() {
 # others in the place of the tool root, for kernels of other kinds.)
 debian_root() { # LIST
 	[[ $1 == root && -n ${LBLC_ROOT:-} ]] && echo "$LBLC_ROOT" && return
-	echo "$CACHE/$1-$(key "$TOP/scripts/$1.packages" "$TOP/scripts/make-root")"
+	echo "$CACHE/$1-$(key "$TOP/scripts/$1.packages" "$TOP/scripts/lib/make-root")"
 }
 # shellcheck disable=SC2034 # for who sources this
 ROOT=$(debian_root root)
@@ -107,11 +107,11 @@ ROOT=$(debian_root root)
 # anew: so it sees the list that is asked for in the place of that one.
 make_root() { # LIST DIR
 	if [[ $1 == root ]]; then
-		"$TOP/scripts/make-root" "$2"
+		"$TOP/scripts/lib/make-root" "$2"
 		return
 	fi
 	as_root sh -c 'mount --bind "$1" "$2" && exec "$3" "$4"' sh \
-		"$TOP/scripts/$1.packages" "$TOP/scripts/root.packages" "$TOP/scripts/make-root" "$2"
+		"$TOP/scripts/$1.packages" "$TOP/scripts/root.packages" "$TOP/scripts/lib/make-root" "$2"
 }
 
 # in_debian LIST [FROM:TO]... -- COMMAND...: runs it in that Debian root, as root, with the checkout at
@@ -126,7 +126,7 @@ in_debian() {
 	done
 	shift
 	cached "$root" make_root "$list"
-	as_root "$TOP/scripts/enter-root" "$root" "$TOP:/work" "${binds[@]}" -- "$@"
+	as_root "$TOP/scripts/lib/enter-root" "$root" "$TOP:/work" "${binds[@]}" -- "$@"
 }
 
 # in_root [FROM:TO]... -- COMMAND...: the same in the tool root.
