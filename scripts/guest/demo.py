@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""make demo: a transparent web cache of four servers behind lblc_rs, on a stock kernel."""
+"""make demo: four transparent web caches behind lblc_rs, on a stock kernel."""
 
 import os
 import random
@@ -15,7 +15,7 @@ from harness import run, wait_until  # noqa: E402
 from lab import Lab, Servers, inside, key  # noqa: E402
 
 SITES = [key(n) for n in range(1, 65)]
-ROOM = 24  # pages that a cache has room for
+ROOM = 24  # the most pages in a cache
 
 
 class Caches(Servers):
@@ -87,7 +87,7 @@ def ask():
 
 
 def picture(now, before=None):
-    """64 sites in four lines: each server's number; a dot where nothing moved."""
+    """Prints the servers of the 64 sites in four lines, by number; a dot for a site that did not move."""
     for line in range(0, 64, 16):
         cells = [now[i][1:] if not before or now[i] != before[i] else "."
                  for i in range(line, line + 16)]
@@ -148,7 +148,7 @@ for round_number in (2, 3):
     moved = sum(a != b for a, b in zip(now, first))
     say(f"  Round {round_number}: {moved} of 64 sites moved")
 
-title("3. What makes a site move (a dot: it stayed)")
+title("3. What makes a site move (a dot: it did not)")
 victim = first[0]
 socks = hold(SITES[0], 21)
 now = what_moved(first, f"{victim} overloaded (21 connections, weight 20)")
@@ -164,19 +164,19 @@ show(f"{edit} 20")
 victim = now[2]
 show(f"ipvsadm -d -f 1 -r {lab.address(victim)}:0")
 show(f"ipvsadm -a -f 1 -r {lab.address(victim)}:0 -g -w 20")
-now = what_moved(now, f"{victim} removed, and back before anybody asked")
+now = what_moved(now, f"{victim} removed, and added again before a request")
 show(f"ipvsadm -d -f 1 -r {lab.address(victim)}:0")
-now = what_moved(now, f"{victim} removed for good")
+now = what_moved(now, f"{victim} removed")
 
-title("4. What is remembered, and for how long")
+title("4. The table, and how long entries are kept")
 show("head -4 /proc/net/ip_vs_lblc_rs")
 show("sysctl net.ipv4.vs.lblc_expiration")
 show("sysctl -w net.ipv4.vs.lblc_expiration=3600")
 
-title("5. The point of it all")
-chance = random.Random(4)
-requests = chance.choices(SITES, weights=[1 / (rank + 4) for rank in range(64)], k=400)
-say(f"  The same {len(requests)} requests, popular sites more often; each cache has room for {ROOM} pages:")
+title("5. The purpose: cache hits")
+rng = random.Random(4)
+requests = rng.choices(SITES, weights=[1 / (rank + 4) for rank in range(64)], k=400)
+say(f"  The same {len(requests)} requests, popular sites more often; each cache holds {ROOM} pages:")
 for scheduler in ("lblc_rs", "wlc", "rr"):
     ratio = hit_ratio(scheduler, requests)
     say(f"    {scheduler:8} {ratio:5.1f} % from the cache  {'#' * round(ratio / 2)}")

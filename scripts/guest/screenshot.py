@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""In a guest: prints lblctop's screen, 80x24, as SVG, while a farm of caches is at work. For docs/lblctop.svg, see
-docs/testing.md."""
+"""In a guest: prints the screen of lblctop, 80x24, as SVG, with traffic to four caches. docs/testing.md says how to
+make docs/lblctop.svg with it."""
 
 import os
 import random
@@ -17,12 +17,12 @@ class Visitors(Traffic):
     """Opens and closes connections to many sites, to popular ones more often."""
 
     def run(self):
-        chance = random.Random(1)
+        rng = random.Random(1)
         sites = range(40000)
         weights = [1 / (rank + 5) ** 1.2 for rank in sites]
         with inside("client"):
             while not self.stop.is_set():
-                for site in chance.choices(sites, weights, k=100):
+                for site in rng.choices(sites, weights, k=100):
                     with socket.create_connection((key(site), 80), timeout=5) as sock:
                         self.served += bool(sock.recv(16))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Sourced by scripts/test, scripts/storm and tests/red.sh: how a run in a guest is judged. Counts in `number`, `passed`
-# and `failed`, and prints KTAP. A case that is skipped did not pass: it counts as failed.
+# Sourced by the scripts that run cases in guests: runs them, derives the results, and prints them as KTAP. Counts in
+# `number`, `passed` and `failed`. A skipped case counts as failed.
 
 number=0 passed=0 failed=0
 
@@ -11,7 +11,7 @@ result() { # ok|"not ok" NAME
 	printf '%s %d %s\n' "$1" "$number" "$2"
 }
 
-# The results of one KTAP file, under a title; a plan that was not fulfilled is a failure as well.
+# Prints the results in one KTAP file, under a title. If there are more or fewer cases than planned, that is a failure.
 report() { # TITLE FILE
 	local title=$1 line plan='' seen=0
 	while IFS= read -r line; do
@@ -20,7 +20,7 @@ report() { # TITLE FILE
 		ok\ *SKIP*) result "not ok" "$title: $(cut -d' ' -f3 <<<"$line") (skipped)" && seen=$((seen + 1)) ;;
 		ok\ *) result ok "$title: $(cut -d' ' -f3 <<<"$line")" && seen=$((seen + 1)) ;;
 		not\ ok\ *) result "not ok" "$title: $(cut -d' ' -f4 <<<"$line")" && seen=$((seen + 1)) ;;
-		'# '*\ s | '# '*' so far') ;; # times stay in the saved console
+		'# '*\ s | '# '*' so far') ;; # progress and times are only in the saved console
 		'# Totals'*) ;;
 		'# '*) echo "$line" ;;
 		esac
@@ -28,7 +28,7 @@ report() { # TITLE FILE
 	[[ $plan == "$seen" ]] || result "not ok" "$title: $seen of ${plan:-?} cases ended"
 }
 
-# Builds the module for a kernel once for all files.
+# Builds the module for a kernel, once for all files of cases.
 declare -A modules=()
 prepare() { # KERNEL
 	[[ ${modules[$1]:-} ]] || modules[$1]=$("$TOP/scripts/kernel" module "$1")
@@ -38,7 +38,7 @@ console_of() { # KERNEL TITLE
 	echo "$LOGS/$1-${2// /-}.console"
 }
 
-# Runs a file of cases in a guest, and keeps the console and the status.
+# Runs a file of cases in a guest, and saves the console and the exit status.
 run_guest() { # KERNEL TITLE [OPTION]... FILE [ARG]...
 	local kernel=$1 log status=0
 	log=$(console_of "$1" "$2")
@@ -49,7 +49,7 @@ run_guest() { # KERNEL TITLE [OPTION]... FILE [ARG]...
 	echo $status >"$log.status"
 }
 
-# The same, and says how far it is.
+# run_guest() with reports of progress.
 run_guest_verbose() {
 	local follower
 	mkdir -p "$LOGS"
@@ -62,7 +62,7 @@ run_guest_verbose() {
 	wait $follower 2>/dev/null || true
 }
 
-# Judges all of such a run: each case, the plan, how the guest ended, and what its kernel said.
+# Prints the results of a run: each case, the plan, the guest's exit status, and complaints of its kernel.
 verdict() { # KERNEL TITLE
 	local kernel=$1 title=$2 log said status before=$failed
 	log=$(console_of "$1" "$2")
@@ -77,7 +77,7 @@ verdict() { # KERNEL TITLE
 	[[ $failed == "$before" ]] || echo "# console: $log"
 }
 
-# Both.
+# run_guest() and verdict().
 judge() { # KERNEL TITLE [OPTION]... FILE [ARG]...
 	run_guest "$@"
 	verdict "$1" "$2"

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# Sourced by every script here: messages, the cache, and the way into the tool root.
+# Sourced by the scripts that run outside the tool root: messages, the cache, and running commands in the tool root.
 
 set -euo pipefail
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 CACHE=${XDG_CACHE_HOME:-${HOME:?}/.cache}/ip_vs_lblc_rs
 LOGS=$TOP/build/log
-PATH=$PATH:/usr/sbin:/sbin # where chroot is, also for ordinary users
+PATH=$PATH:/usr/sbin:/sbin # chroot is there; ordinary users lack them in PATH
 export LBLC_START=${LBLC_START:-$(date +%s)}
 
 say() { printf '[%4ds] %s\n' $(($(date +%s) - LBLC_START)) "$*" >&2; }
@@ -16,18 +16,19 @@ die() {
 	exit 1
 }
 
-# follow TITLE LOG [REGEX]: says each half minute how far a log has come, and its last line like that, until killed.
+# follow TITLE LOG [REGEX]: until killed, prints every half minute the number of lines in LOG and the last line that
+# matches REGEX.
 follow() {
 	local never last
-	exec {never}<> <(:) # nothing ever comes from here; a sleep would outlive us
+	exec {never}<> <(:) # never readable; a sleep(1) would outlive this shell
 	while ! read -rt 30 -u "$never" && kill -0 $$; do
 		last=$(grep -aE "${3:-}" "$2" | tail -n 1 | cut -c1-70) || true # none yet
 		say "$1 ... $(wc -l <"$2") lines${last:+: $last}"
 	done
 }
 
-# step TITLE COMMAND...: runs a long command with its output in a log, and says how far it is. (A shell
-# function as COMMAND sees these locals, hence their names.)
+# step TITLE COMMAND...: runs a long command with its output in a log, and reports progress. (If COMMAND is a shell
+# function, it sees these local variables, hence their names.)
 step() {
 	local step_title=$1 step_log step_reporter step_status=0
 	shift
@@ -37,7 +38,7 @@ step() {
 	: >"$step_log"
 	follow "$step_title" "$step_log" &
 	step_reporter=$!
-	# In the foreground, so that Ctrl-C ends it; in a subshell, so that its die() is heard of here.
+	# In the foreground, so that Ctrl-C ends it; in a subshell, so that die() within it ends only the subshell.
 	("$@") >"$step_log" 2>&1 || step_status=$?
 	kill "$step_reporter"
 	wait "$step_reporter" 2>/dev/null || true
@@ -47,8 +48,8 @@ step() {
 	fi
 }
 
-# cached DIR BUILDER...: makes DIR once, by "BUILDER... TEMPORARY_DIR". An interrupted build leaves
-# nothing that is taken for a whole one, and of two at once the second waits for the first.
+# cached DIR BUILDER...: makes DIR with "BUILDER... TEMPORARY_DIR" unless it exists. An interrupted build does not
+# leave a DIR, and if two run at the same time, the second waits for the first.
 cached() {
 	local dir=$1 lock
 	shift
@@ -65,7 +66,7 @@ cached() {
 	exec {lock}>&-
 }
 
-# The key of what the named files and words say: twelve digits.
+# key FILE_OR_WORD...: prints a hash of the contents of the files and of the words, in twelve digits.
 key() {
 	local what
 	for what; do
@@ -73,12 +74,12 @@ key() {
 	done | sha256sum | cut -c1-12
 }
 
-# Is the kernel of that name User Mode Linux?
+# is_um NAME: whether the kernel of that name is User Mode Linux.
 is_um() { [[ $1 == um || $1 == kasan ]]; }
 
-# as_root COMMAND...: runs it as root in a mount and a pid namespace of its own; as an ordinary user,
-# as root of a user namespace that has the user's subordinate ids. With LBLC_EXEC=exec it takes the place
-# of the shell: who kills that kills all of it.
+# as_root COMMAND...: runs COMMAND as root in new mount and pid namespaces. Started by an ordinary user, it is root
+# of a user namespace that has the user's subordinate ids. With LBLC_EXEC=exec it replaces the shell, so that a
+# signal that kills the shell's process kills COMMAND and all its children.
 as_root() {
 	local flags=(--mount --pid --fork --kill-child)
 	if [[ $(id -u) != 0 ]]; then
@@ -94,17 +95,17 @@ as_root() {
 }
 
 # Debian 13 roots, each with the packages of scripts/LIST.packages: `root` is the tool root, in which
-# everything is built and run; Debian packages and whole machines have roots of their own. (`make matrix` puts
-# others in the place of the tool root, for kernels of other kinds.)
+# everything is built and run; there are others for Debian packages and for whole machines. (`make matrix` replaces
+# the tool root by another one for some kernels, with LBLC_ROOT.)
 debian_root() { # LIST
 	[[ $1 == root && -n ${LBLC_ROOT:-} ]] && echo "$LBLC_ROOT" && return
 	echo "$CACHE/$1-$(key "$TOP/scripts/$1.packages" "$TOP/scripts/lib/make-root")"
 }
-# shellcheck disable=SC2034 # for who sources this
+# shellcheck disable=SC2034 # used by the scripts that source this file
 ROOT=$(debian_root root)
 
-# make-root knows one list only, and cannot change without all that was built in the tool root being built
-# anew: so it sees the list that is asked for in the place of that one.
+# make-root reads root.packages only, and is part of the keys of everything that is built in the tool root, so a
+# change to it would rebuild all of that. For another list, that list is mounted over root.packages.
 make_root() { # LIST DIR
 	if [[ $1 == root ]]; then
 		"$TOP/scripts/lib/make-root" "$2"
@@ -114,8 +115,8 @@ make_root() { # LIST DIR
 		"$TOP/scripts/$1.packages" "$TOP/scripts/root.packages" "$TOP/scripts/lib/make-root" "$2"
 }
 
-# in_debian LIST [FROM:TO]... -- COMMAND...: runs it in that Debian root, as root, with the checkout at
-# /work (where it also starts) and each FROM mounted at TO.
+# in_debian LIST [FROM:TO]... -- COMMAND...: runs COMMAND in the Debian root LIST, as root, with the checkout at
+# /work, which is also the working directory, and each FROM mounted at TO.
 in_debian() {
 	local list=$1 root binds=()
 	root=$(debian_root "$list")
@@ -129,5 +130,5 @@ in_debian() {
 	as_root "$TOP/scripts/lib/enter-root" "$root" "$TOP:/work" "${binds[@]}" -- "$@"
 }
 
-# in_root [FROM:TO]... -- COMMAND...: the same in the tool root.
+# in_root [FROM:TO]... -- COMMAND...: runs COMMAND in the tool root in the same way.
 in_root() { in_debian root "$@"; }

@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 # Sourced by scripts/test-install and scripts/test-signed: whole Debian 13 machines with systemd. A machine is
-# a folder, into which one can chroot, and of which a disk is made to boot it with its own kernel.
+# a folder, in which commands can run under chroot, and from which a disk is made to boot it with its own kernel.
 
 MACHINES=$TOP/build/machines
 
-# A new machine.
+# Creates a machine.
 machine_new() { # NAME
 	local dir=$MACHINES/$1 root
 	in_debian machine -- true
 	root=$(debian_root machine)
 	as_root rm -rf "$dir"
 	mkdir -p "$dir"
-	# It keeps its documents, unlike our roots; and it is no first boot, which would ask questions.
+	# Unlike the roots, the machine keeps documentation. With a machine-id systemd does not treat its boot as the
+	# first one, which would ask questions.
 	as_root sh -c 'cp -a "$1" "$2/root" && cd "$2/root" && rm -f etc/dpkg/dpkg.cfg.d/99mmdebstrap &&
 		cp -r "$3/tests/install/etc/." etc/ && ln -sf ../lblc-proof.service etc/systemd/system/multi-user.target.wants/ &&
 		echo director >etc/hostname && tr -d - </proc/sys/kernel/random/uuid >etc/machine-id &&
@@ -20,13 +21,13 @@ machine_new() { # NAME
 		sed -i s/^MODULES=.*/MODULES=list/ etc/initramfs-tools/initramfs.conf' sh "$root" "$dir" "$TOP"
 }
 
-# Runs a command in the machine while it is not running.
+# Runs a command in the machine's folder, while the machine is not booted.
 machine_do() { # NAME COMMAND...
 	as_root "$TOP/scripts/lib/enter-root" "$MACHINES/$1/root" "$TOP:/work" -- \
 		env DEBIAN_FRONTEND=noninteractive "${@:2}"
 }
 
-# Makes its disk.
+# Makes the machine's disk from its folder.
 machine_disk() { # NAME
 	local proof=$MACHINES/$1/root/proof source
 	read -r _ source _ < <("$TOP/scripts/kernel" tree stock)
@@ -40,7 +41,7 @@ machine_disk() { # NAME
 		mke2fs -q -t ext4 -L machine -d /machine/root /machine/disk $((size * 5 / 4 + 512))M'
 }
 
-# Boots it, and judges what the cases of one step say (tests/install/proof.py).
+# Boots the machine, and prints the results of the cases of one step (tests/install/proof.py).
 machine_boot() { # NAME RELEASE STEP
 	local dir=$MACHINES/$1 title="$1 $2 $3" log said
 	log=$LOGS/machine-$1-$2-$3.console
