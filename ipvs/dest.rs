@@ -4,11 +4,17 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_dest`.
 
-use super::{header, name::Endpoint};
+use super::{
+    header,
+    name::Endpoint, //
+};
 use crate::bindings;
 use core::{
     ptr::NonNull,
-    sync::atomic::{AtomicI32, Ordering},
+    sync::atomic::{
+        AtomicI32,
+        Ordering, //
+    }, //
 };
 use kernel::types::Opaque;
 

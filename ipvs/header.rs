@@ -59,7 +59,8 @@ impl Address {
 ///
 /// # Invariants
 ///
-/// `inner` is a header that C filled in, as far as its family needs, and that is not changed in `'a`.
+/// `inner` is a header that C filled in, as far as its family needs, and that is not changed in
+/// `'a`.
 pub(crate) struct Header<'a> {
     inner: *const bindings::ip_vs_iphdr,
     ipv6: bool,

@@ -19,11 +19,33 @@ mod slots;
 use dest::DestRef;
 
 pub(crate) use dest::Dest;
-pub(crate) use header::{Address, Header};
-pub(crate) use name::{Endpoint, Named};
-pub(crate) use netns::{Listed, Net, Netns, NetnsState, ID_BITS};
+pub(crate) use header::{
+    Address,
+    Header, //
+};
+pub(crate) use name::{
+    Endpoint,
+    Named, //
+};
+pub(crate) use netns::{
+    Listed,
+    Net,
+    Netns,
+    NetnsState,
+    ID_BITS, //
+};
 pub(crate) use registration::Registration;
-pub(crate) use scheduler::{Call, Scheduler};
-pub(crate) use server::{Cell, Glance, Server};
+pub(crate) use scheduler::{
+    Call,
+    Scheduler, //
+};
+pub(crate) use server::{
+    Cell,
+    Glance,
+    Server, //
+};
 pub(crate) use servers::Servers;
-pub(crate) use service::{Identity, Service};
+pub(crate) use service::{
+    Identity,
+    Service, //
+};

@@ -5,7 +5,10 @@
 use super::Address;
 use core::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{
+        Ipv4Addr,
+        Ipv6Addr, //
+    }, //
 };
 
 /// `192.0.2.1:80` or `[2001:db8::1]:80`

@@ -17,24 +17,49 @@
 //! [`include/net/netns/generic.h`](srctree/include/net/netns/generic.h).
 
 use super::{
-    scheduler::{Bound, Call, Scheduler},
+    scheduler::{
+        Bound,
+        Call,
+        Scheduler, //
+    },
     service::Identity,
     Servers,
     Service, //
 };
-use crate::{bindings, rcu::ReadSide, work::Work};
+use crate::{
+    bindings,
+    rcu::ReadSide,
+    work::Work, //
+};
 use core::{
     marker::PhantomData,
-    ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicPtr, AtomicU32, Ordering},
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicPtr,
+        AtomicU32,
+        Ordering, //
+    }, //
 };
 use kernel::{
-    error::{from_result, to_result},
+    error::{
+        from_result,
+        to_result, //
+    },
     new_mutex,
     prelude::*,
-    rbtree::{RBTree, RBTreeNode},
-    sync::{Arc, ArcBorrow, Mutex},
-    types::Opaque,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    sync::{
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+    types::Opaque, //
 };
 
 /// C's network namespace, borrowed.

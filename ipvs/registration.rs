@@ -7,7 +7,11 @@
 use super::{
     log,
     netns::Namespaces,
-    scheduler::{Bound, Call, Scheduler},
+    scheduler::{
+        Bound,
+        Call,
+        Scheduler, //
+    },
     Dest,
     Header,
     Netns,
@@ -17,14 +21,24 @@ use super::{
 };
 use crate::{
     bindings,
-    rcu::{self, ReadSide},
+    rcu::{
+        self,
+        ReadSide, //
+    }, //
 };
 use core::{
     marker::PhantomData,
-    ptr::{null_mut, NonNull},
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
     sync::atomic::Ordering, //
 };
-use kernel::{error::to_result, prelude::*, types::Opaque};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// The C callbacks of `T`: pointers to references, call, convert, nothing else.
 struct VTable<T>(PhantomData<T>);

@@ -12,13 +12,30 @@
 //!
 //! How C calls a scheduler: [`Registration`](super::Registration).
 
-use super::{Dest, Endpoint, Header, Netns, NetnsState, Servers, Service};
-use crate::{
-    bindings, jiffies,
-    rcu::ReadSide,
-    work::{self, RcuWork, Work},
+use super::{
+    Dest,
+    Endpoint,
+    Header,
+    Netns,
+    NetnsState,
+    Servers,
+    Service, //
 };
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::{
+    bindings,
+    jiffies,
+    rcu::ReadSide,
+    work::{
+        self,
+        RcuWork,
+        Work, //
+    }, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicUsize,
+    Ordering, //
+};
 use kernel::{
     container_of,
     prelude::*,

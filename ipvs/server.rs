@@ -21,15 +21,34 @@
 //! | it comes back | another lease and slot for its record: its cells are good again |
 //! | no cell leads to it, and it is removed | `Servers::reap()` frees it |
 
-use super::{name::Endpoint, Dest, DestRef};
+use super::{
+    name::Endpoint,
+    Dest,
+    DestRef, //
+};
 use crate::{
     bindings,
-    rcu::{self, ReadSide},
+    rcu::{
+        self,
+        ReadSide, //
+    }, //
 };
 use core::{
-    mem::{offset_of, ManuallyDrop},
-    ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicI32, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    mem::{
+        offset_of,
+        ManuallyDrop, //
+    },
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicI32,
+        AtomicPtr,
+        AtomicU64,
+        AtomicUsize,
+        Ordering, //
+    }, //
 };
 use kernel::prelude::*;
 

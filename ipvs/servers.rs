@@ -10,16 +10,38 @@
 
 use super::{
     name::Endpoint,
-    server::{Lease, ServerRef, Unshared},
-    slots::{Array, Slot},
-    Dest, Server, Service,
+    server::{
+        Lease,
+        ServerRef,
+        Unshared, //
+    },
+    slots::{
+        Array,
+        Slot, //
+    },
+    Dest,
+    Server,
+    Service, //
 };
-use crate::rcu::{self, ReadSide};
+use crate::rcu::{
+    self,
+    ReadSide, //
+};
 use core::{
     ptr::null_mut,
-    sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{
+        AtomicBool,
+        AtomicPtr,
+        AtomicUsize,
+        Ordering, //
+    }, //
 };
-use kernel::{new_mutex, prelude::*, rbtree::RBTree, sync::Mutex};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::RBTree,
+    sync::Mutex, //
+};
 
 /// How many removed servers there may be before [`Servers::with()`] makes no other one.
 const MAX_REMOVED: usize = 4096;

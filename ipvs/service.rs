@@ -4,13 +4,27 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_service`.
 
-use super::{header, name::Endpoint, Dest, Named};
-use crate::{bindings, rcu::ReadSide};
+use super::{
+    header,
+    name::Endpoint,
+    Dest,
+    Named, //
+};
+use crate::{
+    bindings,
+    rcu::ReadSide, //
+};
 use core::{
     mem::offset_of,
-    sync::atomic::{AtomicPtr, Ordering},
+    sync::atomic::{
+        AtomicPtr,
+        Ordering, //
+    }, //
 };
-use kernel::{prelude::*, types::Opaque};
+use kernel::{
+    prelude::*,
+    types::Opaque, //
+};
 
 /// A virtual service (`struct ip_vs_service`), borrowed for the time of one callback.
 #[repr(transparent)]
@@ -81,8 +95,8 @@ impl Service {
         }
     }
 
-    /// IPVS' state of the service's network namespace; the core frees it later than the service. Any
-    /// context; a plain load.
+    /// IPVS' state of the service's network namespace; the core frees it later than the service.
+    /// Any context; a plain load.
     #[inline(always)]
     pub(crate) fn netns(&self) -> *mut bindings::netns_ipvs {
         // SAFETY: `&self` keeps the service alive; this is set when it is made and never changes.

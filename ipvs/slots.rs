@@ -2,15 +2,26 @@
 
 //! The array of a service's servers that readers walk.
 
-use super::{Dest, Server};
+use super::{
+    Dest,
+    Server, //
+};
 use crate::{
     bindings,
-    rcu::{self, ReadSide},
+    rcu::{
+        self,
+        ReadSide, //
+    }, //
 };
 use core::{
     mem::offset_of,
     ptr::null_mut,
-    sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering},
+    sync::atomic::{
+        AtomicI32,
+        AtomicPtr,
+        AtomicUsize,
+        Ordering, //
+    }, //
 };
 use kernel::prelude::*;
 

@@ -11,12 +11,23 @@
 use crate::bindings;
 use core::{
     alloc::Layout,
-    ptr::{null_mut, NonNull},
-    sync::atomic::{AtomicPtr, Ordering},
+    ptr::{
+        null_mut,
+        NonNull, //
+    },
+    sync::atomic::{
+        AtomicPtr,
+        Ordering, //
+    }, //
 };
 use kernel::{
-    alloc::{AllocError, Allocator, Flags, NumaNode},
-    prelude::*,
+    alloc::{
+        AllocError,
+        Allocator,
+        Flags,
+        NumaNode, //
+    },
+    prelude::*, //
 };
 
 /// The size and alignment of an object: one cache line.

@@ -20,7 +20,11 @@
 use crate::bindings;
 use core::{
     ptr::null_mut,
-    sync::atomic::{AtomicBool, AtomicPtr, Ordering},
+    sync::atomic::{
+        AtomicBool,
+        AtomicPtr,
+        Ordering, //
+    }, //
 };
 use kernel::{
     prelude::*,

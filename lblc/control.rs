@@ -3,18 +3,38 @@
 //! What the operator sees of a table by netlink, and changes.
 
 use super::{
-    counters::{Counters, Event},
+    counters::{
+        Counters,
+        Event, //
+    },
     scheduler::Lblc,
     table::Entry, //
 };
 use crate::{
-    ipvs::{Address, Listed, Service},
-    jiffies::{self, HZ},
-    netns::{expiration, Controlled, Known, Outcome, Summary},
-    rcu::ReadSide,
+    ipvs::{
+        Address,
+        Listed,
+        Service, //
+    },
+    jiffies::{
+        self,
+        HZ, //
+    },
+    netns::{
+        expiration,
+        Controlled,
+        Known,
+        Outcome,
+        Summary, //
+    },
+    rcu::ReadSide, //
 };
 use core::ops::Range;
-use kernel::{prelude::*, sync::rcu, time::Jiffies};
+use kernel::{
+    prelude::*,
+    sync::rcu,
+    time::Jiffies, //
+};
 
 /// Milliseconds, of jiffies.
 fn milliseconds(jiffies: Jiffies) -> u64 {

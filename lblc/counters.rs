@@ -5,7 +5,10 @@
 use crate::percpu::PerCpuCounters;
 use kernel::{
     prelude::*,
-    seq_file::{seq_print, SeqFile},
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    }, //
 };
 
 /// What can be counted. Each call of `schedule()` counts exactly one of those up to `None`.

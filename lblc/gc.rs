@@ -12,7 +12,11 @@ use super::{
     table::Table, //
 };
 use crate::jiffies::HZ;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicU64,
+    Ordering, //
+};
 use kernel::time::Jiffies;
 
 /// The time between two ticks. C: `CHECK_EXPIRE_INTERVAL`.

@@ -3,23 +3,59 @@
 //! The scheduler that users know as `lblc_rs`, or as `lblc` if the module is to be a drop-in.
 
 use super::{
-    counters::{Counters, Event},
-    gc::{self, Collector},
-    policy::{self, Reading, Verdict},
-    rendezvous::{key_hash, server_hash, Score},
+    counters::{
+        Counters,
+        Event, //
+    },
+    gc::{
+        self,
+        Collector, //
+    },
+    policy::{
+        self,
+        Reading,
+        Verdict, //
+    },
+    rendezvous::{
+        key_hash,
+        server_hash,
+        Score, //
+    },
     show,
-    table::{Entry, Table}, //
+    table::{
+        Entry,
+        Table, //
+    }, //
 };
 use crate::{
-    ipvs::{Address, Call, Dest, Endpoint, Glance, Header, Netns, Scheduler, Server, Service},
-    netns::{expiration, trace, Shown, State},
+    ipvs::{
+        Address,
+        Call,
+        Dest,
+        Endpoint,
+        Glance,
+        Header,
+        Netns,
+        Scheduler,
+        Server,
+        Service, //
+    },
+    netns::{
+        expiration,
+        trace,
+        Shown,
+        State, //
+    }, //
 };
 use core::ops::Range;
 use kernel::{
     prelude::*,
-    seq_file::{seq_print, SeqFile},
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    },
     sync::Arc,
-    time::Jiffies,
+    time::Jiffies, //
 };
 
 /// The state of one service.

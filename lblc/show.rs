@@ -13,15 +13,24 @@
 
 use super::table::Table;
 use crate::{
-    ipvs::{Named, Service},
-    jiffies::{self, HZ},
+    ipvs::{
+        Named,
+        Service, //
+    },
+    jiffies::{
+        self,
+        HZ, //
+    },
     netns::expiration,
-    rcu::ReadSide,
+    rcu::ReadSide, //
 };
 use core::ops::Range;
 use kernel::{
-    seq_file::{seq_print, SeqFile},
-    sync::rcu,
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    },
+    sync::rcu, //
 };
 
 /// The service's own line, and then a record for each hash that an address can have.

@@ -6,27 +6,65 @@
 //! the server is back. When the table is full, the least recently used of a few entries makes room.
 
 use super::{
-    counters::{Counters, Event},
+    counters::{
+        Counters,
+        Event, //
+    },
     hash::Hash,
-    policy::{idle_time, is_expired, table_bits, Evictee, ENTRY_BYTES, LONG_CHAIN},
-    scheduler::Lblc,
+    policy::{
+        idle_time,
+        is_expired,
+        table_bits,
+        Evictee,
+        ENTRY_BYTES,
+        LONG_CHAIN, //
+    },
+    scheduler::Lblc, //
 };
 use crate::{
-    ipvs::{Address, Call, Cell, Glance, Netns, Scheduler, Server, Service},
-    jiffies::{self, HZ},
-    netns::{trace, Admission, Outcome, Setting},
+    ipvs::{
+        Address,
+        Call,
+        Cell,
+        Glance,
+        Netns,
+        Scheduler,
+        Server,
+        Service, //
+    },
+    jiffies::{
+        self,
+        HZ, //
+    },
+    netns::{
+        trace,
+        Admission,
+        Outcome,
+        Setting, //
+    },
     random,
     rcu::{
-        hash_list::{self, HashList},
-        NodeBox, ReadSide,
+        hash_list::{
+            self,
+            HashList, //
+        },
+        NodeBox,
+        ReadSide, //
     },
-    work::cond_resched,
+    work::cond_resched, //
 };
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool,
+    AtomicUsize,
+    Ordering, //
+};
 use kernel::{
     prelude::*,
-    sync::{rcu, Arc},
-    time::Jiffies,
+    sync::{
+        rcu,
+        Arc, //
+    },
+    time::Jiffies, //
 };
 
 /// As many removed entries may wait to be freed, or as many as a table can have.
@@ -221,8 +259,8 @@ impl Table {
         Ok(found?.unwrap_or(Outcome::Created))
     }
 
-    /// Makes an entry, or calls `found` with the one that is there, under the lock of its chain, and
-    /// returns the result. Fails with `ENOMEM`.
+    /// Makes an entry, or calls `found` with the one that is there, under the lock of its chain,
+    /// and returns the result. Fails with `ENOMEM`.
     fn insert_or<R>(
         &self,
         call: Call<'_, impl Scheduler>,

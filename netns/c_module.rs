@@ -15,8 +15,15 @@
 //! [`include/linux/notifier.h`](srctree/include/linux/notifier.h).
 
 use super::files::VISIBLE;
-use crate::{bindings, ipvs::log};
-use kernel::{error::to_result, prelude::*, types::Opaque};
+use crate::{
+    bindings,
+    ipvs::log, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    types::Opaque, //
+};
 
 /// Module events.
 const COMING: c_ulong = bindings::module_state_MODULE_STATE_COMING as c_ulong;

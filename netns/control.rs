@@ -5,14 +5,38 @@
 
 use super::{
     attributes::Nest,
-    message::{self, entries, entry, key, no_service, number, put_entry, put_service, Parsed},
-    netlink::{Buffer, Message, Position, Refusal, Request},
+    message::{
+        self,
+        entries,
+        entry,
+        key,
+        no_service,
+        number,
+        put_entry,
+        put_service,
+        Parsed, //
+    },
+    netlink::{
+        Buffer,
+        Message,
+        Position,
+        Refusal,
+        Request, //
+    },
     walk::delete_wanted,
-    State,
+    State, //
 };
 use crate::{
-    ipvs::{Address, Endpoint, Identity, Listed, Netns, Scheduler, Service},
-    work::cond_resched,
+    ipvs::{
+        Address,
+        Endpoint,
+        Identity,
+        Listed,
+        Netns,
+        Scheduler,
+        Service, //
+    },
+    work::cond_resched, //
 };
 use core::ops::Range;
 use kernel::prelude::*;

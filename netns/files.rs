@@ -15,13 +15,24 @@
 //! `Files::shown` of namespaces that are in a list of [`VISIBLE`]; then locks of the sysctl core.
 
 use super::{
-    proc::{self, Shown as Records},
-    settings::{Setting, ROWS},
-    State,
+    proc::{
+        self,
+        Shown as Records, //
+    },
+    settings::{
+        Setting,
+        ROWS, //
+    },
+    State, //
 };
 use crate::{
     bindings,
-    ipvs::{log, Net, Netns, Scheduler},
+    ipvs::{
+        log,
+        Net,
+        Netns,
+        Scheduler, //
+    }, //
 };
 use core::ptr::null_mut;
 use kernel::{
@@ -36,8 +47,12 @@ use kernel::{
     },
     new_mutex,
     prelude::*,
-    sync::{global_lock, Arc, Mutex},
-    types::Opaque,
+    sync::{
+        global_lock,
+        Arc,
+        Mutex, //
+    },
+    types::Opaque, //
 };
 
 /// The settings of one namespace, as the sysctl core knows them.
@@ -223,7 +238,7 @@ impl Files {
                 self.net.as_ptr(),
                 path,
                 tables.wrapping_add(rows.start),
-                rows.len(),
+                rows.end.wrapping_sub(rows.start),
             )
         }
     }

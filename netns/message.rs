@@ -3,13 +3,25 @@
 //! What is in the messages of the generic netlink family: reading requests, and writing answers.
 
 use super::{
-    attributes::{Attributes, Nest},
+    attributes::{
+        Attributes,
+        Nest, //
+    },
     control::Known,
-    netlink::{Message, Refusal, Request},
+    netlink::{
+        Message,
+        Refusal,
+        Request, //
+    }, //
 };
 use crate::{
     bindings,
-    ipvs::{Address, Endpoint, Identity, Service},
+    ipvs::{
+        Address,
+        Endpoint,
+        Identity,
+        Service, //
+    }, //
 };
 use kernel::prelude::*;
 

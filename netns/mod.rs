@@ -21,18 +21,38 @@ mod settings;
 pub(crate) mod trace;
 mod walk;
 
-use crate::ipvs::{Net, Netns, NetnsState, Scheduler};
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use crate::ipvs::{
+    Net,
+    Netns,
+    NetnsState,
+    Scheduler, //
+};
+use core::sync::atomic::{
+    AtomicU32,
+    AtomicUsize,
+    Ordering, //
+};
 use files::Files;
 use kernel::{
     prelude::*,
-    sync::{Arc, ArcBorrow}, //
+    sync::{
+        Arc,
+        ArcBorrow, //
+    }, //
 };
 use settings::Values;
 
-pub(crate) use control::{Controlled, Known, Outcome, Summary};
+pub(crate) use control::{
+    Controlled,
+    Known,
+    Outcome,
+    Summary, //
+};
 pub(crate) use proc::Shown;
-pub(crate) use settings::{expiration, Setting};
+pub(crate) use settings::{
+    expiration,
+    Setting, //
+};
 
 /// How many services of one namespace may be bound to this scheduler, if the namespace belongs to a
 /// user namespace other than the machine's own. They are not counted as entries: those who send

@@ -15,23 +15,36 @@
 //!
 //! C header: [`include/net/genetlink.h`](srctree/include/net/genetlink.h).
 
-use super::attributes::{Attributes, NESTED};
+use super::attributes::{
+    Attributes,
+    NESTED, //
+};
 use crate::{
     bindings,
-    ipvs::{log, Netns, Scheduler},
-    work::Work,
+    ipvs::{
+        log,
+        Netns,
+        Scheduler, //
+    },
+    work::Work, //
 };
 use core::{
     marker::PhantomData,
     slice,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{
+        AtomicBool,
+        Ordering, //
+    }, //
 };
 use kernel::{
     container_of,
-    error::{from_result, to_result},
+    error::{
+        from_result,
+        to_result, //
+    },
     prelude::*,
     static_lock_class,
-    sync::ArcBorrow,
+    sync::ArcBorrow, //
 };
 
 /// Why a request is refused.
@@ -319,8 +332,8 @@ impl Message<'_> {
 /// The family, from a moment after its creation to its drop.
 ///
 /// A user who asks for the scheduler with `ipvsadm` has the module loaded by a generic netlink
-/// request of IPVS, which holds `cb_lock` until the module's init has returned; registering a family
-/// needs that lock for writing. So a work item registers the family.
+/// request of IPVS, which holds `cb_lock` until the module's init has returned; registering a
+/// family needs that lock for writing. So a work item registers the family.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Family {
     #[pin]

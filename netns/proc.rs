@@ -15,9 +15,19 @@
 
 use crate::{
     bindings,
-    ipvs::{Net, Netns, Scheduler, Service, ID_BITS},
+    ipvs::{
+        Net,
+        Netns,
+        Scheduler,
+        Service,
+        ID_BITS, //
+    }, //
 };
-use core::{marker::PhantomData, ops::Range, ptr::null_mut};
+use core::{
+    marker::PhantomData,
+    ops::Range,
+    ptr::null_mut, //
+};
 use kernel::{
     prelude::*,
     seq_file::SeqFile,

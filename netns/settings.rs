@@ -6,18 +6,30 @@
 
 use crate::{
     bindings,
-    ipvs::{Net, Netns, Scheduler, Service},
-    jiffies::HZ,
+    ipvs::{
+        Net,
+        Netns,
+        Scheduler,
+        Service, //
+    },
+    jiffies::HZ, //
 };
 use core::{
     mem::size_of,
     ptr::null,
-    sync::atomic::{AtomicI32, AtomicU64, Ordering},
+    sync::atomic::{
+        AtomicI32,
+        AtomicU64,
+        Ordering, //
+    }, //
 };
 use kernel::{
-    error::{from_result, to_result},
+    error::{
+        from_result,
+        to_result, //
+    },
     prelude::*,
-    types::Opaque,
+    types::Opaque, //
 };
 
 /// What a setting is, and what its file shows of it.
@@ -216,9 +228,10 @@ unsafe fn expiration_of(ipvs: *mut bindings::netns_ipvs) -> *mut c_int {
 /// again (C's module accepts negative values). Any context; a plain load.
 #[inline(always)]
 pub(crate) fn expiration(service: &Service) -> i32 {
-    // SAFETY: `ip_vs_add_service()` sets the service's `ipvs` before it binds the scheduler, and nothing
-    // writes it afterwards. It is pernet memory of the core, which is freed after the core's exit
-    // method has deleted all services. The value is an aligned `int` that C writes with single stores.
+    // SAFETY: `ip_vs_add_service()` sets the service's `ipvs` before it binds the scheduler, and
+    // nothing writes it afterwards. It is pernet memory of the core, which is freed after the
+    // core's exit method has deleted all services. The value is an aligned `int` that C writes with
+    // single stores.
     unsafe { AtomicI32::from_ptr(expiration_of(service.netns())) }.load(Ordering::Relaxed)
 }
 

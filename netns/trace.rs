@@ -8,10 +8,22 @@
 
 use crate::{
     bindings,
-    ipvs::{Address, Dest, Named, Server, Service},
+    ipvs::{
+        Address,
+        Dest,
+        Named,
+        Server,
+        Service, //
+    }, //
 };
-use core::fmt::{self, Write};
-use kernel::{prelude::*, str::Formatter};
+use core::fmt::{
+    self,
+    Write, //
+};
+use kernel::{
+    prelude::*,
+    str::Formatter, //
+};
 
 /// The longest is a service with an IPv6 address: `SCTP [2001:db8:...]:65535`.
 struct Text([u8; 64]);

@@ -10,13 +10,30 @@
 //! The namespace's list of services is locked for a limited number of ranges at a time.
 
 use super::{
-    control::{Controlled, Known},
-    message::{no_service, put_entry, put_service, Filter, Parsed},
-    netlink::{Buffer, Position, Refusal, Request},
+    control::{
+        Controlled,
+        Known, //
+    },
+    message::{
+        no_service,
+        put_entry,
+        put_service,
+        Filter,
+        Parsed, //
+    },
+    netlink::{
+        Buffer,
+        Position,
+        Refusal,
+        Request, //
+    }, //
 };
 use crate::{
-    ipvs::{Listed, Netns},
-    work::cond_resched,
+    ipvs::{
+        Listed,
+        Netns, //
+    },
+    work::cond_resched, //
 };
 use kernel::prelude::*;
 

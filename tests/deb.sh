@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # The Debian packages of `make deb` pass lintian, are reproducible, and have one version. KTAP.
-. "$(dirname "$0")/../scripts/lib.sh"
+. "$(dirname "$0")/../scripts/lib/lib.sh"
 cd "$TOP"
 export KERNEL=stock
 

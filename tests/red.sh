@@ -3,8 +3,8 @@
 # The must-fail tests: each has one deliberate fault, is judged by the code that judges all files of cases, and must
 # fail for that reason. KTAP. CASE (a regular expression) chooses; FULL=1 adds more, and KERNEL="red kcsan" those that
 # only kcsan detects.
-. "$(dirname "$0")/../scripts/lib.sh"
-. "$TOP/scripts/judge.sh"
+. "$(dirname "$0")/../scripts/lib/lib.sh"
+. "$TOP/scripts/lib/ktap.sh"
 cd "$TOP"
 wanted=${CASE:-.*}
 unset CASE # it chooses here, not in the files of cases

@@ -6,10 +6,25 @@
 //! A bucket is a place in the array; its chain is the list of entries that begins there.
 
 use super::platform::{
-    allocate, heads, AllocError, AtomicPtr, Cell, Heads, Held, KBox, Locks, Ordering, ReadSide,
-    NODE_SIZE,
+    allocate,
+    heads,
+    AllocError,
+    AtomicPtr,
+    Cell,
+    Heads,
+    Held,
+    KBox,
+    Locks,
+    Ordering,
+    ReadSide,
+    NODE_SIZE, //
 };
-use core::{marker::PhantomData, mem::offset_of, ops::Range, ptr::null_mut};
+use core::{
+    marker::PhantomData,
+    mem::offset_of,
+    ops::Range,
+    ptr::null_mut, //
+};
 
 /// A type whose values can be hashed.
 pub(crate) trait Item: Send + Sync + 'static {

@@ -29,16 +29,36 @@
 //! C header: [`include/linux/rculist.h`](srctree/include/linux/rculist.h).
 
 use super::{
-    buckets::{Buckets, Chain},
-    platform::{
-        cond_resched, read_lock, synchronize, AllocError, AtomicBool, AtomicPtr, AtomicUsize, KBox,
-        NodeBox, Ordering, ReadSide, Section,
+    buckets::{
+        Buckets,
+        Chain, //
     },
-    writer::Writer,
+    platform::{
+        cond_resched,
+        read_lock,
+        synchronize,
+        AllocError,
+        AtomicBool,
+        AtomicPtr,
+        AtomicUsize,
+        KBox,
+        NodeBox,
+        Ordering,
+        ReadSide,
+        Section, //
+    },
+    writer::Writer, //
 };
-use core::{mem::offset_of, ops::Range, ptr::null_mut};
+use core::{
+    mem::offset_of,
+    ops::Range,
+    ptr::null_mut, //
+};
 
-pub(crate) use super::buckets::{Item, Node};
+pub(crate) use super::buckets::{
+    Item,
+    Node, //
+};
 
 /// The table.
 ///

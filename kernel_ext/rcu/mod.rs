@@ -6,7 +6,10 @@
 
 use crate::bindings;
 use core::marker::PhantomData;
-use kernel::{prelude::*, types::Opaque};
+use kernel::{
+    prelude::*,
+    types::Opaque, //
+};
 
 mod buckets;
 pub(crate) mod hash_list;

@@ -3,27 +3,48 @@
 //! All that `buckets.rs`, `hash_list.rs` and `writer.rs` use of the kernel. `tests/loom` replaces
 //! this file by one with other atomics, locks and grace periods.
 
-use super::{super::slab::Slab, buckets::Node};
+use super::{
+    super::slab::Slab,
+    buckets::Node, //
+};
 use crate::bindings;
 use core::pin::Pin;
 use kernel::{
     prelude::*,
     static_lock_class,
     sync::{
-        lock::{Backend, Guard, Lock},
-        rcu,
-    },
+        lock::{
+            Backend,
+            Guard,
+            Lock, //
+        },
+        rcu, //
+    }, //
 };
 
-pub(super) use super::{synchronize, ReadSide};
+pub(super) use super::{
+    synchronize,
+    ReadSide, //
+};
 pub(super) use core::cell::Cell;
-pub(super) use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+pub(super) use core::sync::atomic::{
+    AtomicBool,
+    AtomicPtr,
+    AtomicUsize,
+    Ordering, //
+};
 pub(super) use kernel::{
-    alloc::{AllocError, KBox},
-    sync::rcu::read_lock,
+    alloc::{
+        AllocError,
+        KBox, //
+    },
+    sync::rcu::read_lock, //
 };
 
-pub(super) use super::super::{slab::SIZE as NODE_SIZE, work::cond_resched};
+pub(super) use super::super::{
+    slab::SIZE as NODE_SIZE,
+    work::cond_resched, //
+};
 
 /// A read-side critical section that was entered by [`read_lock()`].
 pub(super) type Section = rcu::Guard;

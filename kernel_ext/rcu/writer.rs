@@ -3,9 +3,18 @@
 //! Insertion into a hash list and removal from it, under the locks of one hash.
 
 use super::{
-    buckets::{Chain, Item, Locked, Node},
+    buckets::{
+        Chain,
+        Item,
+        Locked,
+        Node, //
+    },
     hash_list::HashList,
-    platform::{NodeBox, Ordering, ReadSide}, //
+    platform::{
+        NodeBox,
+        Ordering,
+        ReadSide, //
+    }, //
 };
 
 /// The locked buckets of one hash, in the current array and in its future.

@@ -165,7 +165,7 @@ impl App {
         }
     }
 
-    /// Takes what was read. When that failed, what was there before stays, with the reason below it.
+    /// Takes over what was read. If reading failed, the old contents stay, with the reason below.
     fn take(&mut self, read: Read) {
         self.trouble = None;
         match read {

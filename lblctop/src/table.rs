@@ -86,7 +86,7 @@ pub(crate) fn parse(file: impl BufRead, wanted: Option<&str>) -> io::Result<Vec<
     let mut latest = BinaryHeap::new();
     let mut wants = false;
     let mut services: Vec<(String, Table)> = Vec::new();
-    // The servers of the service that is being read, by their text: a million lines name a few of them.
+    // The servers of the current service, by their text: a million lines name only a few of them.
     let mut servers = HashMap::new();
     lines(file, |line| {
         let mut words = line.split_ascii_whitespace();

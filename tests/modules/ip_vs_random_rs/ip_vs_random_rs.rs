@@ -5,7 +5,14 @@
 // Most of `ipvs/` is for schedulers that need more.
 #![allow(dead_code, unused_imports)]
 
-use ipvs::{Call, Dest, Header, Netns, Scheduler, Service};
+use ipvs::{
+    Call,
+    Dest,
+    Header,
+    Netns,
+    Scheduler,
+    Service, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //

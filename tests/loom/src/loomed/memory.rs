@@ -17,8 +17,8 @@ loom::lazy_static! {
     static ref MEMORY: Memory = Memory::default();
 }
 
-/// What an execution has allocated. Loom's threads take turns on one thread of the host, and nothing
-/// here lets another one run.
+/// What an execution has allocated. Loom's threads take turns on one thread of the host, and
+/// nothing here lets another one run.
 #[derive(Default)]
 struct Memory {
     live: Mutex<HashMap<usize, Layout>>,
@@ -100,8 +100,8 @@ impl<T: ?Sized> Drop for KBox<T> {
     }
 }
 
-/// Part of an object: loom fails if the object is used after it was freed, before it was whole, or while
-/// another thread does one of these and nothing orders the two.
+/// Part of an object: loom fails if the object is used after it was freed, before it was whole, or
+/// while another thread does one of these and nothing orders the two.
 pub(super) struct Life(UnsafeCell<bool>);
 
 // SAFETY: Loom sees to the accesses.

@@ -21,9 +21,10 @@ pub(super) use std::sync::atomic::Ordering;
 
 /// Loom's, and it knows whether it is still there.
 ///
-/// Loom 0.5 remembers the last access only, and so forgets a reader when a writer loads what it is about to
-/// store to: it would never let that writer be first. An exchange of nothing before each access
-/// brings all of them in one order that loom varies, and tells no thread what another one did.
+/// Loom 0.5 remembers the last access only, and so forgets a reader when a writer loads what it is
+/// about to store to: it would never let that writer be first. An exchange of nothing before each
+/// access brings all of them in one order that loom varies, and tells no thread what another one
+/// did.
 pub(super) struct AtomicPtr<T> {
     value: atomic::AtomicPtr<T>,
     order: AtomicUsize,
@@ -102,7 +103,8 @@ impl Locks {
     }
 }
 
-/// A spinlock. Loom's mutex also orders what is done under different locks, which a spinlock does not.
+/// A spinlock. Loom's mutex also orders what is done under different locks, which a spinlock does
+/// not.
 #[derive(Default)]
 struct Lock {
     taken: AtomicUsize,

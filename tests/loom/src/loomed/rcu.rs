@@ -5,10 +5,10 @@
 //! The promise, for each pair of a read-side section and a grace period: either the whole section
 //! happens before the end of the grace period, or everything that the caller of `synchronize()` did
 //! or saw before it happens before the section. Sections order nothing among themselves, grace
-//! periods order nothing among themselves, and sections begin while a grace period waits. Of the full
-//! memory barrier that the caller executes during `synchronize()`, its later accesses get the half
-//! that orders earlier loads. The other half, and a barrier at the beginning, are left out: nothing
-//! in the table depends on them, as an acquire or a release in the code says the same.
+//! periods order nothing among themselves, and sections begin while a grace period waits. Of the
+//! full memory barrier that the caller executes during `synchronize()`, its later accesses get the
+//! half that orders earlier loads. The other half, and a barrier at the beginning, are left out:
+//! nothing in the table depends on them, as an acquire or a release in the code says the same.
 //!
 //! For each pair of a thread that reads and a thread that waits there is a turn, odd while the
 //! first one is in a section. Only read-modify-writes access a turn, so they are in one order:
@@ -109,8 +109,8 @@ pub(super) fn spawn<R: 'static>(
     })
 }
 
-/// To be called before there are other threads: what the first who needs it makes, is made before they
-/// begin.
+/// To be called before there are other threads: what the first who needs it makes, is made before
+/// they begin.
 pub(super) fn init() {
     assert_eq!(RCU.waiting.lock().unwrap().len(), 0);
 }

@@ -2,9 +2,9 @@
 
 //! Three threads: one that writes, one that reclaims or rebuilds, one that reads or writes as well.
 //!
-//! With two threads, whatever a writer did happens before the grace period that the writer itself, or
-//! the only other thread, waits for. With three, a section of the third thread can begin after that
-//! grace period, and need not see what the writer did unless the table itself orders the two.
+//! With two threads, whatever a writer did happens before the grace period that the writer itself,
+//! or the only other thread, waits for. With three, a section of the third thread can begin after
+//! that grace period, and need not see what the writer did unless the table itself orders the two.
 
 use super::super::{
     platform::{read_lock, ReadSide},
@@ -14,15 +14,16 @@ use super::super::{
 
 type Job = fn(World);
 
-/// The keys 1 and 2, with 2 at the head of the only chain that is used, and the entry that was before
-/// them in limbo.
+/// The keys 1 and 2, with 2 at the head of the only chain that is used, and the entry that was
+/// before them in limbo.
 fn world() -> World {
     let world = World::new(TOGETHER, &[1, 2, 3]);
     assert!(world.forget(3));
     world
 }
 
-/// Runs all jobs at once, the first one in the calling thread. The table must be `after` at the end.
+/// Runs all jobs at once, the first one in the calling thread. The table must be `after` at the
+/// end.
 fn at_once(world: World, [first, second, third]: [Job; 3], after: &[(u32, usize)]) {
     let others = [
         spawn(1, move || second(world)),
