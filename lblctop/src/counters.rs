@@ -37,7 +37,7 @@ impl Counters {
         self.get("overloaded").saturating_add(self.get("threshold"))
     }
 
-    /// What was counted since `before`. A counter that went back means that the service is a new one:
+    /// What was counted since `before`. A counter that decreased means that the service is new:
     /// then all of it was.
     pub(crate) fn since(&self, before: &Counters) -> Counters {
         let anew = self.0.iter().any(|(name, value)| *value < before.get(name));

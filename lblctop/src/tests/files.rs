@@ -115,8 +115,11 @@ fn cut_anywhere_the_files_give_whole_lines_only() {
 
 #[test]
 fn nonsense_is_left_out() {
-    let table = "  198.18.0.1 10.0.11.2:80 1\nFWM 1 entries x buckets\n\n  a\n  b c d\n\
-                 \x20 e 10.0.11.2:80 -\n\u{7f}\n  198.18.0.1 nobody 3\n  198.18.0.2 10.0.11.2:80 3 removed now\n";
+    let table = concat!(
+        "  198.18.0.1 10.0.11.2:80 1\nFWM 1 entries x buckets\n\n  a\n  b c d\n",
+        "  e 10.0.11.2:80 -\n\u{7f}\n  198.18.0.1 nobody 3\n",
+        "  198.18.0.2 10.0.11.2:80 3 removed now\n",
+    );
     let parsed = table::parse(table.as_bytes(), None).unwrap();
     assert_eq!(parsed.len(), 1);
     assert_eq!(parsed[0].1.entries, 0);
