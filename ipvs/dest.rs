@@ -67,13 +67,13 @@ impl Dest {
         unsafe { Self::atomic(&raw mut (*self.as_ptr()).activeconns) }
     }
 
-    /// Whether [`others()`](Self::others) includes the active connections.
-    pub(crate) const OTHERS_ARE_ALL: bool = cfg!(ip_vs_dest_totalconns);
+    /// Whether [`conns_in_load()`](Self::conns_in_load) includes the active connections.
+    pub(crate) const CONNS_INCLUDE_ACTIVE: bool = cfg!(ip_vs_dest_totalconns);
 
     /// What the core's load formula counts beside active connections: all connections, or in older
     /// kernels the inactive ones. C: `ip_vs_dest_conn_overhead()`.
     #[inline(always)]
-    pub(crate) fn others(&self) -> i32 {
+    pub(crate) fn conns_in_load(&self) -> i32 {
         #[cfg(ip_vs_dest_totalconns)]
         // SAFETY: `&self` keeps the server alive.
         return unsafe { Self::atomic(&raw mut (*self.as_ptr()).totalconns) };

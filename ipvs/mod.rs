@@ -36,12 +36,12 @@ pub(crate) use netns::{
 };
 pub(crate) use registration::Registration;
 pub(crate) use scheduler::{
-    Call,
+    SchedContext,
     Scheduler, //
 };
 pub(crate) use server::{
-    Cell,
-    Glance,
+    DestSlot,
+    FastCheck,
     Server, //
 };
 pub(crate) use servers::Servers;

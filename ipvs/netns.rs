@@ -18,8 +18,8 @@
 
 use super::{
     scheduler::{
-        Bound,
-        Call,
+        SchedContext,
+        SchedData,
         Scheduler, //
     },
     service::Identity,
@@ -151,17 +151,17 @@ pub(crate) struct Netns<T: Scheduler> {
 ///
 /// # Invariants
 ///
-/// Each pointer leads to a `Bound<T>` that is live, and whose C service is too, for as long as it
-/// is in the tree.
+/// Each pointer leads to a `SchedData<T>` that is live, and whose C service is too, for as long as
+/// it is in the tree.
 struct Services<T: Scheduler> {
     last_id: u32,
     bound: RBTree<u32, Ptr<T>>,
 }
 
-struct Ptr<T: Scheduler>(NonNull<Bound<T>>);
+struct Ptr<T: Scheduler>(NonNull<SchedData<T>>);
 
-// SAFETY: A `Bound<T>` may be used by any thread (`T` is `Send` and `Sync`); the pointer is used
-// under the lock only.
+// SAFETY: A `SchedData<T>` may be used by any thread (`T` is `Send` and `Sync`); the pointer is
+// used under the lock only.
 unsafe impl<T: Scheduler> Send for Ptr<T> {}
 
 /// The number of bits of a service's number.
@@ -215,7 +215,7 @@ impl<T: Scheduler> Netns<T> {
     /// # Safety
     ///
     /// `bound`, and its C service, stay live and in place until `unlist()`.
-    pub(super) unsafe fn list(&self, bound: NonNull<Bound<T>>) -> Result<u32> {
+    pub(super) unsafe fn list(&self, bound: NonNull<SchedData<T>>) -> Result<u32> {
         let mut services = self.services.lock();
         // A number is not used again before all others have been, so that a position in a file does
         // not lead to a newer service.
@@ -295,7 +295,7 @@ impl<T: Scheduler> Netns<T> {
 pub(crate) struct Listed<'a, T: Scheduler> {
     /// Its number.
     pub(crate) id: u32,
-    bound: &'a Bound<T>,
+    bound: &'a SchedData<T>,
 }
 
 impl<'a, T: Scheduler> Listed<'a, T> {
@@ -311,15 +311,15 @@ impl<'a, T: Scheduler> Listed<'a, T> {
 
     /// Its real servers.
     pub(crate) fn servers(&self) -> &'a Servers {
-        &self.bound.frame.servers
+        &self.bound.common.servers
     }
 
     /// What a call of `schedule()` for the service can see and use.
-    pub(crate) fn call<'g>(&self, rcu: ReadSide<'g>) -> Call<'g, T>
+    pub(crate) fn call<'g>(&self, rcu: ReadSide<'g>) -> SchedContext<'g, T>
     where
         'a: 'g,
     {
-        Call {
+        SchedContext {
             service: self.service(),
             bound: self.bound,
             rcu,
@@ -328,7 +328,7 @@ impl<'a, T: Scheduler> Listed<'a, T> {
 
     /// Queue it, and [`Scheduler::work()`] will be called.
     pub(crate) fn work(&self) -> &'a Work {
-        &self.bound.frame.work
+        &self.bound.common.work
     }
 }
 

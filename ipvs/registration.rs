@@ -8,8 +8,8 @@ use super::{
     log,
     netns::Namespaces,
     scheduler::{
-        Bound,
-        Call,
+        SchedContext,
+        SchedData,
         Scheduler, //
     },
     Dest,
@@ -55,7 +55,7 @@ impl<T: Scheduler> VTable<T> {
             Err(error) => return error.to_errno(),
         };
         if T::TICK != 0 {
-            bound.frame.work.queue_in(T::TICK);
+            bound.common.work.queue_in(T::TICK);
         }
         // SAFETY: The state stays pinned: it is next taken by `done_service()` to be dropped in
         // place.
@@ -67,10 +67,10 @@ impl<T: Scheduler> VTable<T> {
     }
 
     /// The state of a service, listed in its namespace.
-    fn bind(service: &Service) -> Result<Pin<KBox<Bound<T>>>> {
+    fn bind(service: &Service) -> Result<Pin<KBox<SchedData<T>>>> {
         let netns = Netns::of(service)?;
-        let bound = KBox::pin_init(Bound::<T>::new(service, &netns), GFP_KERNEL_ACCOUNT)?;
-        bound.frame.servers.add_all(service)?;
+        let bound = KBox::pin_init(SchedData::<T>::new(service, &netns), GFP_KERNEL_ACCOUNT)?;
+        bound.common.servers.add_all(service)?;
         // SAFETY: The state is pinned. `done_service()` takes it off the list before either the
         // state or the service goes away.
         let id = unsafe { netns.list(NonNull::from(&*bound)) }?;
@@ -84,12 +84,12 @@ impl<T: Scheduler> VTable<T> {
     /// and after `svc->scheduler` was cleared.
     unsafe extern "C" fn done_service(svc: *mut bindings::ip_vs_service) {
         // SAFETY: `sched_data` is what `init_service()` stored. It is left there for late readers.
-        let raw = unsafe { (*svc).sched_data }.cast::<Bound<T>>();
+        let raw = unsafe { (*svc).sched_data }.cast::<SchedData<T>>();
         // SAFETY: It is alive until the grace period that begins below.
         let bound = unsafe { &*raw };
         bound.netns.unlist(bound.id.load(Ordering::Relaxed));
-        bound.state.close();
-        bound.frame.work.disable();
+        bound.state.done_service();
+        bound.common.work.disable();
         // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find
         // it, and calls this once. The work item is disabled.
         unsafe { bound.rcu_work.queue_after_grace_period() };
@@ -130,8 +130,8 @@ impl<T: Scheduler> VTable<T> {
         // SAFETY: Both are alive. `sched_data` is what `init_service()` stored; `done_service()`,
         // which lets go of it, needs the mutex as well.
         unsafe {
-            let bound = &*(*svc).sched_data.cast::<Bound<T>>();
-            let servers = &bound.frame.servers;
+            let bound = &*(*svc).sched_data.cast::<SchedData<T>>();
+            let servers = &bound.common.servers;
             change(servers, Service::from_raw(svc), Dest::from_raw(dest));
         }
         0
@@ -154,12 +154,12 @@ impl<T: Scheduler> VTable<T> {
         let (service, bound) = unsafe {
             (
                 Service::from_raw(svc),
-                &*(*svc).sched_data.cast::<Bound<T>>(),
+                &*(*svc).sched_data.cast::<SchedData<T>>(),
             )
         };
         // SAFETY: C filled the header in for the service's address family.
         let header = unsafe { Header::from_raw(iph, (*svc).af) };
-        let call = Call {
+        let call = SchedContext {
             service,
             bound,
             rcu,

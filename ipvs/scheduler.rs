@@ -45,24 +45,24 @@ use kernel::{
 };
 
 /// What `schedule()` can see and use.
-pub(crate) struct Call<'g, T: Scheduler> {
+pub(crate) struct SchedContext<'g, T: Scheduler> {
     /// The service that the packet is for.
     pub(crate) service: &'g Service,
-    pub(super) bound: &'g Bound<T>,
+    pub(super) bound: &'g SchedData<T>,
     /// The read-side section of the call.
     pub(crate) rcu: ReadSide<'g>,
 }
 
-impl<T: Scheduler> Clone for Call<'_, T> {
+impl<T: Scheduler> Clone for SchedContext<'_, T> {
     #[inline(always)]
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: Scheduler> Copy for Call<'_, T> {}
+impl<T: Scheduler> Copy for SchedContext<'_, T> {}
 
-impl<'g, T: Scheduler> Call<'g, T> {
+impl<'g, T: Scheduler> SchedContext<'g, T> {
     /// The scheduler's state for the service.
     #[inline(always)]
     pub(crate) fn state(self) -> &'g T {
@@ -72,7 +72,7 @@ impl<'g, T: Scheduler> Call<'g, T> {
     /// The service's real servers.
     #[inline(always)]
     pub(crate) fn servers(self) -> &'g Servers {
-        &self.bound.frame.servers
+        &self.bound.common.servers
     }
 
     /// What the scheduler keeps for the service's network namespace.
@@ -83,20 +83,20 @@ impl<'g, T: Scheduler> Call<'g, T> {
     /// Queue it, and [`Scheduler::work()`] will be called.
     #[inline(always)]
     pub(crate) fn work(self) -> &'g Work {
-        &self.bound.frame.work
+        &self.bound.common.work
     }
 }
 
 /// What a service has, whatever its scheduler is.
 #[pin_data]
-pub(super) struct Frame {
+pub(super) struct Common {
     #[pin]
     pub(super) servers: Servers,
     #[pin]
     pub(super) work: Work,
 }
 
-impl Frame {
+impl Common {
     /// # Safety
     ///
     /// As for [`Work::new()`].
@@ -135,7 +135,7 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
 
     /// Chooses a server for a new connection, or none. Softirq, or process context with preemption
     /// and bottom halves on; any number of CPUs at once; must not sleep.
-    fn schedule<'g>(call: Call<'g, Self>, header: &Header<'_>) -> Option<&'g Dest>;
+    fn schedule<'g>(call: SchedContext<'g, Self>, header: &Header<'_>) -> Option<&'g Dest>;
 
     /// Housekeeping, at least once every [`TICK`](Self::TICK), and whenever the service's work item
     /// was queued. `ticks` periods of the timer have ended since the last call, or none. Process
@@ -145,17 +145,17 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
     /// The service lets go: a `work()` that takes long shall end soon; no other one begins. Late
     /// calls of `schedule()` may come until a grace period has passed; then the state is dropped,
     /// in process context. Process context.
-    fn close(&self) {}
+    fn done_service(&self) {}
 }
 
 /// What `svc->sched_data` points to: a scheduler's state and what the framework needs around it.
 #[pin_data]
-pub(super) struct Bound<T: Scheduler> {
+pub(super) struct SchedData<T: Scheduler> {
     // Dropped in this order: what `state` knows of servers may lead there.
     #[pin]
     pub(super) state: T,
     #[pin]
-    pub(super) frame: Frame,
+    pub(super) common: Common,
     service: *mut bindings::ip_vs_service,
     /// When the last period of the timer ended, in jiffies. Used by the work item only.
     last_tick: AtomicUsize,
@@ -167,11 +167,11 @@ pub(super) struct Bound<T: Scheduler> {
 }
 
 // SAFETY: `service` is only used as C's callbacks allow, whatever the thread; the rest is `Send`.
-unsafe impl<T: Scheduler> Send for Bound<T> {}
+unsafe impl<T: Scheduler> Send for SchedData<T> {}
 // SAFETY: As above; `T` and the rest are `Sync`.
-unsafe impl<T: Scheduler> Sync for Bound<T> {}
+unsafe impl<T: Scheduler> Sync for SchedData<T> {}
 
-impl<T: Scheduler> Bound<T> {
+impl<T: Scheduler> SchedData<T> {
     pub(super) fn new<'a>(
         bound_to: &'a Service,
         netns: &'a Arc<Netns<T>>,
@@ -180,7 +180,7 @@ impl<T: Scheduler> Bound<T> {
             state <- T::init_service(bound_to, netns),
             // SAFETY: `done_service()` disables the work item before service and state go away; if
             // this fails, it was never queued.
-            frame <- unsafe { Frame::new(Self::work, T::server_tag) },
+            common <- unsafe { Common::new(Self::work, T::server_tag) },
             service: bound_to.as_ptr(),
             last_tick: AtomicUsize::new(jiffies::now()),
             rcu_work <- RcuWork::new(c"ip_vs_sched_free", static_lock_class!(), Self::dispose),
@@ -196,7 +196,7 @@ impl<T: Scheduler> Bound<T> {
 
     /// Queues the work item. Any context.
     pub(super) fn queue_work(&self) {
-        self.frame.work.queue();
+        self.common.work.queue();
     }
 
     /// The service. Called from the work item and under the lock of the namespace's list only.
@@ -208,31 +208,32 @@ impl<T: Scheduler> Bound<T> {
 
     /// # Safety
     ///
-    /// Called by the queue with the work item of a pinned `Bound<T>`.
+    /// Called by the queue with the work item of a pinned `SchedData<T>`.
     unsafe extern "C" fn work(work: *mut bindings::work_struct) {
-        // SAFETY: `Work` begins with its `work_struct`, and `work` is in the frame of a `Bound<T>`,
-        // which is alive because `done_service()` waits for us before it lets go of it.
+        // SAFETY: `Work` begins with its `work_struct`, and `work` is in the common of a
+        // `SchedData<T>`, which is alive because `done_service()` waits for us before it lets go of
+        // it.
         let bound = unsafe {
-            let frame = container_of!(work.cast::<Work>(), Frame, work);
-            &*container_of!(frame, Self, frame)
+            let common = container_of!(work.cast::<Work>(), Common, work);
+            &*container_of!(common, Self, common)
         };
-        bound.frame.work.begin();
+        bound.common.work.begin();
         let last = bound.last_tick.load(Ordering::Relaxed);
         let ticks = jiffies::now().wrapping_sub(last).checked_div(T::TICK);
         let ticks = ticks.unwrap_or(0);
         let last = last.wrapping_add(ticks.wrapping_mul(T::TICK));
         bound.last_tick.store(last, Ordering::Relaxed);
         bound.state.work(bound.service(), ticks as u32);
-        bound.frame.servers.reap();
+        bound.common.servers.reap();
         if T::TICK != 0 {
             let passed = jiffies::now().wrapping_sub(last);
-            bound.frame.work.queue_in(T::TICK.saturating_sub(passed));
+            bound.common.work.queue_in(T::TICK.saturating_sub(passed));
         }
     }
 
     /// # Safety
     ///
-    /// Called by the queue, once, with the `rcu_work` of a pinned `Bound<T>` that came from
+    /// Called by the queue, once, with the `rcu_work` of a pinned `SchedData<T>` that came from
     /// `KBox::into_raw()`, a grace period after C let go of it.
     unsafe extern "C" fn dispose(work: *mut bindings::work_struct) {
         // SAFETY: As the caller promises; `RcuWork` begins with the `work_struct`.

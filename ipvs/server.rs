@@ -6,12 +6,12 @@
 //! Who points to whom: `==>` is a counted reference, `-->` a pointer that RCU keeps valid.
 //!
 //! ```text
-//!   Cell (in an entry of the table) ==> Server <== Record <== Servers
-//!   Slot <-- Array <-- Servers              Lease <== Record, while the server is listed
+//!   DestSlot (in an entry of the table) ==> Server <== Record <== Servers
+//!   Slot <-- Array <-- Servers              DestHold <== Record, while the server is listed
 //!
 //!   Slot   --> Server, --> ip_vs_dest       both while the server is listed
 //!   Server --> ip_vs_dest                   while the server is listed
-//!   Lease  ==> ip_vs_dest                   keeps it for a grace period longer
+//!   DestHold  ==> ip_vs_dest                   keeps it for a grace period longer
 //! ```
 //!
 //! | event | what happens |
@@ -117,7 +117,7 @@ impl Server {
     }
 
     /// `dest`, or something else that is not null.
-    fn guess(&self) -> *mut bindings::ip_vs_dest {
+    fn dest_hint(&self) -> *mut bindings::ip_vs_dest {
         let dest = self.dest.load(Ordering::Relaxed);
         if dest.is_null() {
             NonNull::dangling().as_ptr()
@@ -235,8 +235,8 @@ impl Drop for ServerRef {
     }
 }
 
-/// What a glance at a server says.
-pub(crate) enum Glance<'g> {
+/// What a fast check of a server says.
+pub(crate) enum FastCheck<'g> {
     /// It is listed, not quiesced, has no upper threshold, and at most as many active connections
     /// as its weight.
     Good(&'g Dest),
@@ -252,31 +252,31 @@ pub(crate) enum Glance<'g> {
 /// `Servers::reap()`), so readers need no reference.
 ///
 /// The two pointers are written one after the other, and a reader may see any two values of them
-/// that there ever were. The guess is only ever compared: with what `server.dest` is at that
+/// that there ever were. The hint is only ever compared: with what `server.dest` is at that
 /// moment. If they are equal, the value is one that an acquire load of `server.dest` returned
-/// within the reader's section, whenever the guess was written; the acquire also orders the reads
-/// of the core's server after it. If they differ, the reader takes the long way. So the guess needs
+/// within the reader's section, whenever the hint was written; the acquire also orders the reads
+/// of the core's server after it. If they differ, the reader takes the long way. So the hint needs
 /// no order.
 ///
 /// # Invariants
 ///
 /// `server` is a [`ServerRef`] taken apart.
-pub(crate) struct Cell {
+pub(crate) struct DestSlot {
     server: AtomicPtr<Server>,
-    /// What `server.dest` was when it was last looked at: a guess, and never null. A reader has it
+    /// What `server.dest` was when it was last looked at: a hint, and never null. A reader has it
     /// one load earlier than `server.dest`, and goes on while the CPU finds out whether it is
     /// right.
     dest: AtomicPtr<bindings::ip_vs_dest>,
 }
 
-impl Cell {
+impl DestSlot {
     /// Leads to `server`.
     pub(crate) fn new(server: &Server) -> Self {
         let reference = ManuallyDrop::new(ServerRef::to(server));
         // INVARIANT: The cell gets the reference, which is not dropped here.
         Self {
             server: AtomicPtr::new(reference.0.as_ptr()),
-            dest: AtomicPtr::new(server.guess()),
+            dest: AtomicPtr::new(server.dest_hint()),
         }
     }
 
@@ -290,21 +290,21 @@ impl Cell {
         unsafe { &*self.server.load(Ordering::Acquire) }
     }
 
-    /// A glance at the server. Any context; plain loads.
+    /// A fast check of the server. Any context; plain loads.
     #[inline(always)]
-    pub(crate) fn glance<'g>(&'g self, rcu: ReadSide<'g>) -> Glance<'g> {
-        let guess = self.dest.load(Ordering::Relaxed);
+    pub(crate) fn check_fast<'g>(&'g self, rcu: ReadSide<'g>) -> FastCheck<'g> {
+        let hint = self.dest.load(Ordering::Relaxed);
         let server = self.get(rcu);
-        if server.dest.load(Ordering::Acquire) != guess {
-            return Glance::Unclear;
+        if server.dest.load(Ordering::Acquire) != hint {
+            return FastCheck::Unclear;
         }
-        // SAFETY: `guess` equals the value just loaded from `server.dest` and is never null, so it
+        // SAFETY: `hint` equals the value just loaded from `server.dest` and is never null, so it
         // is valid for the same reason as in `Server::dest()`.
-        let dest = unsafe { Dest::from_raw(guess) };
+        let dest = unsafe { Dest::from_raw(hint) };
         match server.capacity.load(Ordering::Relaxed) {
-            capacity if dest.active() <= capacity => Glance::Good(dest),
-            capacity if capacity > 0 => Glance::Full(dest),
-            _ => Glance::Unclear,
+            capacity if dest.active() <= capacity => FastCheck::Good(dest),
+            capacity if capacity > 0 => FastCheck::Full(dest),
+            _ => FastCheck::Unclear,
         }
     }
 
@@ -313,20 +313,20 @@ impl Cell {
         let new = ManuallyDrop::new(ServerRef::to(server));
         // INVARIANT: The cell gets the new reference; the old one is dropped here.
         let old = self.server.swap(new.0.as_ptr(), Ordering::AcqRel);
-        self.dest.store(server.guess(), Ordering::Relaxed);
+        self.dest.store(server.dest_hint(), Ordering::Relaxed);
         drop(NonNull::new(old).map(ServerRef));
     }
 
-    /// Makes the guess right again: the server has come back.
+    /// Makes the hint right again: the server has come back.
     pub(crate) fn refresh(&self, rcu: ReadSide<'_>) {
-        let guess = self.get(rcu).guess();
-        if self.dest.load(Ordering::Relaxed) != guess {
-            self.dest.store(guess, Ordering::Relaxed);
+        let hint = self.get(rcu).dest_hint();
+        if self.dest.load(Ordering::Relaxed) != hint {
+            self.dest.store(hint, Ordering::Relaxed);
         }
     }
 }
 
-impl Drop for Cell {
+impl Drop for DestSlot {
     fn drop(&mut self) {
         // INVARIANT: The cell's reference is dropped with it.
         drop(NonNull::new(*self.server.get_mut()).map(ServerRef));
@@ -334,17 +334,17 @@ impl Drop for Cell {
 }
 
 /// What keeps the core's server as long as it is in the list, and for a grace period after.
-pub(super) struct Lease {
+pub(super) struct DestHold {
     rcu: rcu::Head,
     _dest: DestRef,
 }
 
 // SAFETY: `rcu` is private, at this offset, and queued only by `end()`, which consumes the lease.
-unsafe impl rcu::Deferred for Lease {
+unsafe impl rcu::Deferred for DestHold {
     const HEAD: usize = offset_of!(Self, rcu);
 }
 
-impl Lease {
+impl DestHold {
     /// Lets `server` stand for `dest`, which is in the list. Process context. Fails with `ENOMEM`.
     pub(super) fn begin(server: &Server, dest: &Dest) -> Result<KBox<Self>> {
         let lease = Self {

@@ -11,13 +11,13 @@
 use super::{
     name::Endpoint,
     server::{
-        Lease,
+        DestHold,
         ServerRef,
         Unshared, //
     },
     slots::{
         Array,
-        Slot, //
+        ArrayEntry, //
     },
     Dest,
     Server,
@@ -50,7 +50,7 @@ const MAX_REMOVED: usize = 4096;
 struct Record {
     server: ServerRef,
     /// If it is in the core's list.
-    lease: Option<KBox<Lease>>,
+    lease: Option<KBox<DestHold>>,
     /// It was removed and had no other reference when `reap()` looked last.
     marked: Option<Unshared>,
 }
@@ -93,7 +93,7 @@ impl Servers {
     /// The servers in the opposite order of the core's list. None if memory was too short for one
     /// of them: then the list itself has to be walked. Any context; takes no lock.
     #[inline(always)]
-    pub(crate) fn listed<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g [Slot]> {
+    pub(crate) fn listed<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g [ArrayEntry]> {
         // `incomplete` first: a reader that sees it cleared must not use an array from before that.
         // Pairs with the release in `set_incomplete()`.
         let complete = !self.incomplete.load(Ordering::Acquire);
@@ -104,8 +104,8 @@ impl Servers {
     /// as well if the list has to be walked to know that. Any context; plain loads.
     #[inline(never)]
     pub(crate) fn any_half_idle(&self, rcu: ReadSide<'_>) -> bool {
-        let idle = |slot: &Slot| slot.is_below_half(slot.dest(rcu));
-        let relief = |slot: &Slot| {
+        let idle = |slot: &ArrayEntry| slot.is_below_half(slot.dest(rcu));
+        let relief = |slot: &ArrayEntry| {
             let dest = slot.dest(rcu);
             slot.is_below_half(dest) && !dest.is_overload()
         };
@@ -127,7 +127,7 @@ impl Servers {
     }
 
     #[inline(always)]
-    fn slots<'g>(&'g self, rcu: ReadSide<'g>) -> &'g [Slot] {
+    fn slots<'g>(&'g self, rcu: ReadSide<'g>) -> &'g [ArrayEntry] {
         self.array(rcu).map_or(&[], Array::used)
     }
 
@@ -182,7 +182,7 @@ impl Servers {
             }
             record.server.set_slot(Server::NO_SLOT);
             if let Some(lease) = record.lease.take() {
-                Lease::end(lease, &record.server);
+                DestHold::end(lease, &record.server);
                 self.removed.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -222,7 +222,7 @@ impl Servers {
         let record = records.get_mut(&endpoint).ok_or(ENOMEM)?;
         let is_new = record.lease.is_none();
         if is_new {
-            record.lease = Some(Lease::begin(&record.server, dest)?);
+            record.lease = Some(DestHold::begin(&record.server, dest)?);
             // Readers find it again from here on.
             record.marked = None;
             self.removed.fetch_sub(1, Ordering::Relaxed);

@@ -126,13 +126,13 @@ impl Service {
     /// Whether the administrator set the scheduler's first flag (`ipvsadm -b flag-1`). Any context;
     /// a plain load. C: `IP_VS_SVC_F_SCHED1`.
     #[inline(always)]
-    pub(crate) fn flag_1(&self) -> bool {
+    pub(crate) fn sched_flag1(&self) -> bool {
         self.flags() & bindings::IP_VS_SVC_F_SCHED1 != 0
     }
 
     /// Whether the second flag is set (`ipvsadm -b flag-2`). Any context; a plain load. C:
     /// `IP_VS_SVC_F_SCHED2`.
-    pub(crate) fn flag_2(&self) -> bool {
+    pub(crate) fn sched_flag2(&self) -> bool {
         self.flags() & bindings::IP_VS_SVC_F_SCHED2 != 0
     }
 

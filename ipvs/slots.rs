@@ -33,14 +33,14 @@ use kernel::prelude::*;
 /// `dest` is the core's server until that leaves the list, and [`Dest::nobody()`] before and after.
 /// `server` is what stands for it, and null before and after. Only the slots of the service's
 /// current array are kept like that.
-pub(crate) struct Slot {
+pub(crate) struct ArrayEntry {
     dest: AtomicPtr<bindings::ip_vs_dest>,
     /// With fewer active connections than this it is below half of its weight.
     half: AtomicI32,
     server: AtomicPtr<Server>,
 }
 
-impl Slot {
+impl ArrayEntry {
     fn empty() -> Self {
         // INVARIANT: Not filled.
         Self {
@@ -113,7 +113,7 @@ pub(super) struct Array {
     rcu: rcu::Head,
     /// The number of slots that were ever filled. The others are empty.
     used: AtomicUsize,
-    slots: KVVec<Slot>,
+    slots: KVVec<ArrayEntry>,
 }
 
 // SAFETY: `rcu` is private, at this offset, and queued only by `Servers::rebuild()`, once for an
@@ -127,7 +127,7 @@ impl Array {
     pub(super) fn new(capacity: usize) -> Result<KBox<Self>> {
         let mut slots = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
         for _ in 0..capacity {
-            slots.push(Slot::empty(), GFP_KERNEL_ACCOUNT)?;
+            slots.push(ArrayEntry::empty(), GFP_KERNEL_ACCOUNT)?;
         }
         let array = Self {
             rcu: rcu::Head::new(),
@@ -139,14 +139,14 @@ impl Array {
 
     /// The slots that were filled, the oldest first.
     #[inline(always)]
-    pub(super) fn used(&self) -> &[Slot] {
+    pub(super) fn used(&self) -> &[ArrayEntry] {
         // Acquire pairs with the release of `append()`: the slots are filled.
         let used = self.used.load(Ordering::Acquire);
         self.slots.get(..used).unwrap_or(&[])
     }
 
     /// The slot with this number, if there is one.
-    pub(super) fn slot(&self, number: usize) -> Option<&Slot> {
+    pub(super) fn slot(&self, number: usize) -> Option<&ArrayEntry> {
         self.slots.get(number)
     }
 

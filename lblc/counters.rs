@@ -11,69 +11,62 @@ use kernel::{
     }, //
 };
 
-/// What can be counted. Each call of `schedule()` counts exactly one of those up to `None`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
+/// Declares [`Event`] and `NAMES` from rows of a documentation comment, a variant and the name
+/// under which the operator sees it.
+macro_rules! events {
+    ($($(#[$doc:meta])* $event:ident = $name:literal,)*) => {
+        /// What can be counted. Each call of `schedule()` counts exactly one of those up to `None`.
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        pub(super) enum Event {
+            $($(#[$doc])* $event,)*
+        }
+
+        /// In the order of [`Event`].
+        const NAMES: [&str; [$($name),*].len()] = [$($name),*];
+    };
+}
+
+events! {
     /// The entry's server was kept.
-    Hit,
+    Hit = "hits",
     /// The address was not known.
-    Unknown,
+    Unknown = "unknown",
     /// Its entry was idle for longer than `lblc_expiration`.
-    Expired,
+    Expired = "expired",
     /// Its server was removed from the service.
-    Unavailable,
+    Unavailable = "unavailable",
     /// Its server was quiesced.
-    Weight0,
+    Weight0 = "weight0",
     /// Its server had more connections than its weight, and another one was half idle.
-    Overloaded,
+    Overloaded = "overloaded",
     /// Its server had reached its upper connection threshold.
-    Threshold,
+    Threshold = "threshold",
     /// No server could take the connection.
-    None,
+    None = "none",
     /// An entry was made.
-    Insert,
+    Insert = "inserts",
     /// An entry was turned to another server.
-    Replace,
+    Replace = "replaces",
     /// An entry was collected after it had been idle.
-    Expiry,
+    Expiry = "expiries",
     /// An entry made room for another.
-    Eviction,
+    Eviction = "evictions",
     /// Memory was short: an entry was not made, or the table not rebuilt.
-    Failure,
+    Failure = "failures",
     /// The table got another size.
-    Resize,
+    Resize = "resizes",
     /// The hash got another key.
-    Rekey,
+    Rekey = "rekeys",
     /// An entry was deleted by the operator. The only one that is not in `/proc`.
-    Delete,
+    Delete = "deletes",
 }
 
 impl Event {
-    /// The name that the operator knows.
+    /// The name under which the operator sees it.
     pub(super) fn name(self) -> &'static str {
         NAMES.get(self as usize).copied().unwrap_or("")
     }
 }
-
-/// In the order of [`Event`].
-const NAMES: [&str; 16] = [
-    "hits",
-    "unknown",
-    "expired",
-    "unavailable",
-    "weight0",
-    "overloaded",
-    "threshold",
-    "none",
-    "inserts",
-    "replaces",
-    "expiries",
-    "evictions",
-    "failures",
-    "resizes",
-    "rekeys",
-    "deletes",
-];
 
 /// The counters in `/proc`, which are the first ones.
 const IN_PROC: usize = Event::Delete as usize;

@@ -10,7 +10,7 @@ use core::cmp::Ordering;
 
 /// What is known of a server at one moment, each counter read once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub(crate) struct DestSnapshot {
     /// Configured capacity; 0 means quiesced: no new connections.
     pub(crate) weight: i32,
     /// Active connections.
@@ -18,16 +18,16 @@ pub(crate) struct Reading {
     /// The connections that are held against the weight: the active ones, or all of them.
     pub(crate) busy: i64,
     /// What load counts besides: all connections, or the inactive ones in older kernels.
-    pub(crate) others: i32,
+    pub(crate) conns_in_load: i32,
     /// The upper connection threshold was reached.
     pub(crate) overload: bool,
 }
 
-impl Reading {
+impl DestSnapshot {
     /// An active connection is taken to cost 256 times another one, as in C's
     /// `ip_vs_dest_conn_overhead()`, but in 64 bits: no number of connections overflows.
     fn load(&self) -> i64 {
-        i64::from(self.active) * 256 + i64::from(self.others)
+        i64::from(self.active) * 256 + i64::from(self.conns_in_load)
     }
 
     /// May new connections come here at all?
@@ -51,32 +51,33 @@ impl Reading {
     /// Strictly less loaded than `other`, for its weight: h1/w1 < h2/w2 without a division, the
     /// weights being positive. Beyond 2^24 active connections and a weight near 2^31 the product
     /// would not fit in 64 bits; it saturates there.
-    fn is_less_loaded_than(&self, other: &Reading) -> bool {
+    fn is_less_loaded_than(&self, other: &DestSnapshot) -> bool {
         other.load().saturating_mul(i64::from(self.weight))
             > self.load().saturating_mul(i64::from(other.weight))
     }
 }
 
-impl Reading {
-    /// Puts together what was read of a server. `others_are_all` says what the kernel counts in
-    /// `others`; `count_all` says what the administrator wants to be held against the weight.
+impl DestSnapshot {
+    /// Puts together what was read of a server. `includes_active` says what the kernel counts in
+    /// `conns_in_load`; `count_all` says what the administrator wants to be held against the
+    /// weight.
     pub(crate) fn new(
         weight: i32,
-        (active, others): (i32, i32),
-        others_are_all: bool,
+        (active, conns_in_load): (i32, i32),
+        includes_active: bool,
         overload: bool,
         count_all: bool,
     ) -> Self {
-        let busy = match (count_all, others_are_all) {
+        let busy = match (count_all, includes_active) {
             (false, _) => i64::from(active),
-            (true, true) => i64::from(others),
-            (true, false) => i64::from(active) + i64::from(others),
+            (true, true) => i64::from(conns_in_load),
+            (true, false) => i64::from(active) + i64::from(conns_in_load),
         };
         Self {
             weight,
             active,
             busy,
-            others,
+            conns_in_load,
             overload,
         }
     }
@@ -97,7 +98,7 @@ pub(crate) enum Verdict {
 
 /// Judges the server of a key's entry. `any_half_idle` says whether any listed server has less than
 /// half of the connections that its weight allows: asked only if everything else does not decide.
-pub(crate) fn judge(server: &Reading, any_half_idle: impl FnOnce() -> bool) -> Verdict {
+pub(crate) fn judge(server: &DestSnapshot, any_half_idle: impl FnOnce() -> bool) -> Verdict {
     if server.weight <= 0 {
         Verdict::Quiesced
     } else if server.overload {
@@ -113,9 +114,9 @@ pub(crate) fn judge(server: &Reading, any_half_idle: impl FnOnce() -> bool) -> V
 /// once.
 pub(crate) fn least_loaded<D>(
     listed: impl Iterator<Item = D>,
-    read: impl Fn(&D) -> Reading,
+    read: impl Fn(&D) -> DestSnapshot,
 ) -> Option<D> {
-    let mut best: Option<(D, Reading)> = None;
+    let mut best: Option<(D, DestSnapshot)> = None;
     for dest in listed {
         let server = read(&dest);
         // The first that accepts is the candidate; of equals, the earlier one stays.
@@ -136,12 +137,12 @@ pub(crate) fn least_loaded<D>(
 /// that of a server with a weight, `tie` compares address and port.
 pub(crate) fn first_in_order<D: Copy>(
     listed: impl Iterator<Item = D>,
-    read: impl Fn(D) -> Reading,
+    read: impl Fn(D) -> DestSnapshot,
     score: impl Fn(D, i32) -> Score,
     tie: impl Fn(D, D) -> Ordering,
 ) -> Option<D> {
     let mut first: Option<(D, Score)> = None;
-    let mut least: Option<(D, Reading)> = None;
+    let mut least: Option<(D, DestSnapshot)> = None;
     for dest in listed {
         let server = read(dest);
         if !server.accepts() {
@@ -182,7 +183,7 @@ pub(crate) fn is_expired(now: usize, last_use: usize, expiration: i32) -> bool {
 pub(crate) const LONG_CHAIN: usize = 16;
 
 /// The fewest bits that choose a chain. C: `IP_VS_LBLC_TAB_BITS`.
-const LEAST_BITS: u32 = 10;
+const MIN_BITS: u32 = 10;
 
 /// Bucket arrays of up to this size (32 KiB) stay in the nearest cache, so they may be sparser.
 const CACHED_CHAINS: usize = 4096;
@@ -202,9 +203,9 @@ pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
     let cheap = entries.saturating_mul(16).min(CACHED_CHAINS);
     let needed = |to_nine: usize| (entries.saturating_mul(to_nine) / 9).max(cheap);
     if needed(20) > chains {
-        bits_for(needed(20)).max(LEAST_BITS)
-    } else if entries < chains / 64 || bits < LEAST_BITS {
-        bits_for(needed(40)).max(LEAST_BITS)
+        bits_for(needed(20)).max(MIN_BITS)
+    } else if entries < chains / 64 || bits < MIN_BITS {
+        bits_for(needed(40)).max(MIN_BITS)
     } else {
         bits
     }
@@ -212,14 +213,14 @@ pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
 
 /// How much an entry should make room for another: the greatest of a sample does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Evictee {
+pub(crate) struct EvictionRank {
     /// Its server was removed: it is of no use at present.
     pub(crate) removed: bool,
     /// For how long nobody asked for it, in jiffies.
     pub(crate) idle: usize,
 }
 
-impl Evictee {
+impl EvictionRank {
     /// How many entries are a sample.
     pub(crate) const SAMPLE: usize = 8;
 

@@ -13,7 +13,7 @@ use super::{
     },
     policy::{
         self,
-        Reading,
+        DestSnapshot,
         Verdict, //
     },
     rendezvous::{
@@ -30,12 +30,12 @@ use super::{
 use crate::{
     ipvs::{
         Address,
-        Call,
         Dest,
         Endpoint,
-        Glance,
+        FastCheck,
         Header,
         Netns,
+        SchedContext,
         Scheduler,
         Server,
         Service, //
@@ -88,7 +88,7 @@ impl Scheduler for Lblc {
     }
 
     #[inline(always)]
-    fn schedule<'g>(call: Call<'g, Self>, header: &Header<'_>) -> Option<&'g Dest> {
+    fn schedule<'g>(call: SchedContext<'g, Self>, header: &Header<'_>) -> Option<&'g Dest> {
         if header.is_inverse() {
             return Self::schedule_inverse(call, header.source());
         }
@@ -100,14 +100,14 @@ impl Scheduler for Lblc {
         // Nearly always the entry says it all. (UDP connections never count as active: with
         // `ipvsadm -b flag-1` all count, and there is more to look at.)
         if let Some(entry) = entry {
-            if !call.service.flag_1() && entry.touch(|| expiration(call.service)) {
-                match entry.glance(call.rcu) {
-                    Glance::Good(dest) => {
+            if !call.service.sched_flag1() && entry.touch(|| expiration(call.service)) {
+                match entry.check_fast(call.rcu) {
+                    FastCheck::Good(dest) => {
                         call.state().counters.count(Event::Hit);
                         return Some(dest);
                     }
-                    Glance::Full(_) => return Self::keep_or_choose(call, key, entry),
-                    Glance::Unclear => {}
+                    FastCheck::Full(_) => return Self::keep_or_choose(call, key, entry),
+                    FastCheck::Unclear => {}
                 }
             }
         }
@@ -123,8 +123,8 @@ impl Scheduler for Lblc {
         self.table.reclaim();
     }
 
-    fn close(&self) {
-        self.table.abandon();
+    fn done_service(&self) {
+        self.table.cancel();
     }
 }
 
@@ -156,7 +156,7 @@ enum Lookup<'g> {
     /// A server that is not in the list.
     Removed(&'g Server),
     /// A server that is in the list, and what was read of it, once.
-    Listed(&'g Server, &'g Dest, Reading),
+    Listed(&'g Server, &'g Dest, DestSnapshot),
 }
 
 impl<'g> Lookup<'g> {
@@ -187,7 +187,7 @@ impl Lblc {
     /// to is where the packet came from. C takes the client's address there.
     #[cold]
     #[inline(never)]
-    fn schedule_inverse(call: Call<'_, Self>, key: Address) -> Option<&Dest> {
+    fn schedule_inverse(call: SchedContext<'_, Self>, key: Address) -> Option<&Dest> {
         Self::choose(call, key, call.state().table.find(key, call.rcu))
     }
 
@@ -196,12 +196,12 @@ impl Lblc {
     /// server is not an argument, as that costs the hit an instruction.)
     #[inline(never)]
     fn keep_or_choose<'g>(
-        call: Call<'g, Self>,
+        call: SchedContext<'g, Self>,
         key: Address,
         entry: &'g Entry,
     ) -> Option<&'g Dest> {
-        match entry.glance(call.rcu) {
-            Glance::Full(dest) if !call.servers().any_half_idle(call.rcu) => {
+        match entry.check_fast(call.rcu) {
+            FastCheck::Full(dest) if !call.servers().any_half_idle(call.rcu) => {
                 call.state().counters.count(Event::Hit);
                 Some(dest)
             }
@@ -209,11 +209,11 @@ impl Lblc {
         }
     }
 
-    /// Chooses a server when a glance at the entry was not enough: look up, decide, record.
+    /// Chooses a server when a fast check of the entry was not enough: look up, decide, record.
     #[cold]
     #[inline(never)]
     fn choose<'g>(
-        call: Call<'g, Self>,
+        call: SchedContext<'g, Self>,
         key: Address,
         entry: Option<&'g Entry>,
     ) -> Option<&'g Dest> {
@@ -223,7 +223,7 @@ impl Lblc {
     }
 
     /// What `entry` says; notes that it was asked for.
-    fn look_up<'g>(call: Call<'g, Self>, entry: Option<&'g Entry>) -> Lookup<'g> {
+    fn look_up<'g>(call: SchedContext<'g, Self>, entry: Option<&'g Entry>) -> Lookup<'g> {
         let Some(entry) = entry else {
             return Lookup::Unknown;
         };
@@ -234,12 +234,12 @@ impl Lblc {
         entry.refresh(call.rcu);
         match server.dest(call.rcu) {
             None => Lookup::Removed(server),
-            Some(dest) => Lookup::Listed(server, dest, read(dest, call.service.flag_1())),
+            Some(dest) => Lookup::Listed(server, dest, read(dest, call.service.sched_flag1())),
         }
     }
 
     /// The decision. C: `ip_vs_lblc_schedule()`.
-    fn decide<'g>(call: Call<'g, Self>, key: Address, found: Lookup<'g>) -> Decision<'g> {
+    fn decide<'g>(call: SchedContext<'g, Self>, key: Address, found: Lookup<'g>) -> Decision<'g> {
         let (current, reason) = match found {
             Lookup::Unknown => (None, Event::Unknown),
             Lookup::Expired(_) => (None, Event::Expired),
@@ -253,7 +253,7 @@ impl Lblc {
                 }
             }
         };
-        let best = match call.service.flag_2() {
+        let best = match call.service.sched_flag2() {
             true => Self::first_in_order(call, key),
             false => Self::least_loaded(call),
         };
@@ -268,8 +268,8 @@ impl Lblc {
     }
 
     /// Whether any listed server has less than half of the connections that its weight allows.
-    fn any_half_idle(call: Call<'_, Self>) -> bool {
-        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.flag_1());
+    fn any_half_idle(call: SchedContext<'_, Self>) -> bool {
+        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.sched_flag1());
         let is_half_idle = |dest: &Dest| read(dest, count_all).is_half_idle();
         match servers.listed(rcu) {
             Some(_) if !count_all => servers.any_half_idle(rcu),
@@ -280,8 +280,8 @@ impl Lblc {
 
     /// The least loaded server: of the array, or of the core's list if memory was too short for
     /// that.
-    fn least_loaded<'g>(call: Call<'g, Self>) -> Option<(&'g Dest, Option<&'g Server>)> {
-        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.flag_1());
+    fn least_loaded<'g>(call: SchedContext<'g, Self>) -> Option<(&'g Dest, Option<&'g Server>)> {
+        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.sched_flag1());
         if let Some(slots) = servers.listed(rcu) {
             let listed = slots.iter().rev().map(|slot| slot.get(rcu));
             policy::least_loaded(listed, |(dest, _)| read(dest, count_all))
@@ -296,10 +296,10 @@ impl Lblc {
     /// [`policy::first_in_order()`].
     #[inline(never)]
     fn first_in_order<'g>(
-        call: Call<'g, Self>,
+        call: SchedContext<'g, Self>,
         key: Address,
     ) -> Option<(&'g Dest, Option<&'g Server>)> {
-        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.flag_1());
+        let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.sched_flag1());
         let hash = key_hash(call.netns().seed(), key.number(call.service.is_ipv6()));
         let numbers = |dest: &Dest| dest.endpoint().numbers();
         if let Some(slots) = servers.listed(rcu) {
@@ -323,7 +323,7 @@ impl Lblc {
 
     /// Counts and remembers the decision. Returns its server.
     fn record<'g>(
-        call: Call<'g, Self>,
+        call: SchedContext<'g, Self>,
         key: Address,
         found: Lookup<'g>,
         decision: Decision<'g>,
@@ -355,8 +355,8 @@ impl Lblc {
 
 /// What is known of a server.
 #[inline(always)]
-fn read(dest: &Dest, count_all: bool) -> Reading {
-    let connections = (dest.active(), dest.others());
-    let (all, overload) = (Dest::OTHERS_ARE_ALL, dest.is_overload());
-    Reading::new(dest.weight(), connections, all, overload, count_all)
+fn read(dest: &Dest, count_all: bool) -> DestSnapshot {
+    let connections = (dest.active(), dest.conns_in_load());
+    let (all, overload) = (Dest::CONNS_INCLUDE_ACTIVE, dest.is_overload());
+    DestSnapshot::new(dest.weight(), connections, all, overload, count_all)
 }

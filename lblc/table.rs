@@ -15,7 +15,7 @@ use super::{
         idle_time,
         is_expired,
         table_bits,
-        Evictee,
+        EvictionRank,
         ENTRY_BYTES,
         LONG_CHAIN, //
     },
@@ -24,10 +24,10 @@ use super::{
 use crate::{
     ipvs::{
         Address,
-        Call,
-        Cell,
-        Glance,
+        DestSlot,
+        FastCheck,
         Netns,
+        SchedContext,
         Scheduler,
         Server,
         Service, //
@@ -73,7 +73,7 @@ const LIMBO: usize = 4096;
 /// What is remembered of one destination address.
 pub(crate) struct Entry {
     key: Address,
-    server: Cell,
+    server: DestSlot,
     /// In jiffies.
     last_use: AtomicUsize,
 }
@@ -112,10 +112,10 @@ impl Entry {
         self.server.refresh(rcu);
     }
 
-    /// A glance at its server.
+    /// A fast check of its server.
     #[inline(always)]
-    pub(super) fn glance<'g>(&'g self, rcu: ReadSide<'g>) -> Glance<'g> {
-        self.server.glance(rcu)
+    pub(super) fn check_fast<'g>(&'g self, rcu: ReadSide<'g>) -> FastCheck<'g> {
+        self.server.check_fast(rcu)
     }
 
     /// Turns it to `server`, as another one was chosen, or it had expired. Under the lock of its
@@ -202,7 +202,7 @@ impl Table {
     /// the next connection makes another one.
     pub(super) fn turn(
         &self,
-        call: Call<'_, impl Scheduler>,
+        call: SchedContext<'_, impl Scheduler>,
         key: Address,
         server: &Server,
         counters: &Counters,
@@ -218,7 +218,7 @@ impl Table {
     /// none, the next connection tries again.
     pub(super) fn insert(
         &self,
-        call: Call<'_, impl Scheduler>,
+        call: SchedContext<'_, impl Scheduler>,
         key: Address,
         server: &Server,
         counters: &Counters,
@@ -233,7 +233,7 @@ impl Table {
     /// `ENOMEM` if there is no memory for an entry.
     pub(super) fn set(
         &self,
-        call: Call<'_, impl Scheduler>,
+        call: SchedContext<'_, impl Scheduler>,
         key: Address,
         (server, idle): (&Server, Jiffies),
         keep_newer: bool,
@@ -263,7 +263,7 @@ impl Table {
     /// and returns the result. Fails with `ENOMEM`.
     fn insert_or<R>(
         &self,
-        call: Call<'_, impl Scheduler>,
+        call: SchedContext<'_, impl Scheduler>,
         key: Address,
         (server, last_use): (&Server, Jiffies),
         counters: &Counters,
@@ -282,7 +282,7 @@ impl Table {
         }
         let entry = Entry {
             key,
-            server: Cell::new(server),
+            server: DestSlot::new(server),
             last_use: AtomicUsize::new(last_use),
         };
         let Ok(new) = NodeBox::new(hash_list::Node::new(entry), GFP_ATOMIC) else {
@@ -324,7 +324,7 @@ impl Table {
     /// idle for the longest time. Returns whether there was one.
     fn evict(&self, service: &Service, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = jiffies::now();
-        let rank = |entry: &&Entry| Evictee {
+        let rank = |entry: &&Entry| EvictionRank {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
         };
@@ -332,9 +332,9 @@ impl Table {
         // One of a chain, whichever that is: those that share it may all be of one kind, with the
         // newest first.
         let any = chains
-            .take(Evictee::CHAINS)
+            .take(EvictionRank::CHAINS)
             .filter_map(|chain| chain.max_by_key(rank));
-        let victim = any.take(Evictee::SAMPLE).max_by_key(rank);
+        let victim = any.take(EvictionRank::SAMPLE).max_by_key(rank);
         let Some(victim) = victim.filter(|victim| self.forget(victim, |_| true, rcu)) else {
             return false;
         };
@@ -407,7 +407,7 @@ impl Table {
     }
 
     /// Lets long work end soon: the table will be dropped. Any context.
-    pub(super) fn abandon(&self) {
+    pub(super) fn cancel(&self) {
         self.list.cancel();
     }
 

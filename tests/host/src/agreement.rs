@@ -3,7 +3,7 @@
 //! `lblc/rendezvous.rs` against the exact logarithm.
 
 use super::{
-    policy::{first_in_order, Reading},
+    policy::{first_in_order, DestSnapshot},
     rendezvous::{join, key_hash, log, server_hash, siphash, Number, Score, LOG},
 };
 use proptest::prelude::*;
@@ -290,13 +290,13 @@ proptest! {
 }
 
 /// A server with so many connections, all of them active.
-fn busy(weight: i32, connections: i32) -> Reading {
-    Reading::new(weight, (connections, connections), true, false, false)
+fn busy(weight: i32, connections: i32) -> DestSnapshot {
+    DestSnapshot::new(weight, (connections, connections), true, false, false)
 }
 
 /// `first_in_order()` over servers of equal names but for the last digit, of which the readings are
 /// given; each must be read once.
-fn chosen(key: u64, readings: &[Reading]) -> Option<usize> {
+fn chosen(key: u64, readings: &[DestSnapshot]) -> Option<usize> {
     let servers = farm(&vec![1; readings.len()]);
     let reads = RefCell::new(vec![0; readings.len()]);
     let first = first_in_order(
@@ -327,7 +327,7 @@ fn a_server_above_its_weight_is_passed_over() {
         // Quiesced, or at its threshold.
         for reading in [
             busy(0, 0),
-            Reading {
+            DestSnapshot {
                 overload: true,
                 ..busy(3, 0)
             },
@@ -341,7 +341,7 @@ fn a_server_above_its_weight_is_passed_over() {
 #[test]
 fn with_all_above_their_weight_the_least_loaded_is_first() {
     for key in keys().take(100) {
-        let overload = Reading {
+        let overload = DestSnapshot {
             overload: true,
             ..busy(9, 0)
         };

@@ -4,30 +4,33 @@
 //! `policy::judge()` and `policy::least_loaded()` with. Where C's `int` would overflow, a wider
 //! type shows the intended result.
 
-use super::policy::Reading;
+use super::policy::DestSnapshot;
 
-fn overhead(s: &Reading) -> i128 {
-    (i128::from(s.active) << 8) + i128::from(s.others)
+fn overhead(s: &DestSnapshot) -> i128 {
+    (i128::from(s.active) << 8) + i128::from(s.conns_in_load)
 }
 
 /// `ip_vs_dest_conn_overhead()`, in C's `int`.
-fn overhead_in_int(s: &Reading) -> i128 {
-    (s.active << 8).wrapping_add(s.others).into()
+fn overhead_in_int(s: &DestSnapshot) -> i128 {
+    (s.active << 8).wrapping_add(s.conns_in_load).into()
 }
 
 /// `__ip_vs_lblc_schedule()`, in C's `int`: the index of the server that it considers the least
 /// loaded.
-pub(crate) fn least_in_int(servers: &[Reading]) -> Option<usize> {
+pub(crate) fn least_in_int(servers: &[DestSnapshot]) -> Option<usize> {
     least_connection(servers, overhead_in_int)
 }
 
 /// The condition for other servers in `is_overloaded()`, in C's `int`.
-pub(crate) fn is_relief_in_int(s: &Reading) -> bool {
+pub(crate) fn is_relief_in_int(s: &DestSnapshot) -> bool {
     s.active.wrapping_mul(2) < s.weight
 }
 
 /// `__ip_vs_lblc_schedule()`: the index of the least loaded server.
-fn least_connection(servers: &[Reading], overhead: fn(&Reading) -> i128) -> Option<usize> {
+fn least_connection(
+    servers: &[DestSnapshot],
+    overhead: fn(&DestSnapshot) -> i128,
+) -> Option<usize> {
     let mut least = servers.iter().position(|s| !s.overload && s.weight > 0)?;
     for (i, s) in servers.iter().enumerate().skip(least + 1) {
         if s.overload {
@@ -43,7 +46,7 @@ fn least_connection(servers: &[Reading], overhead: fn(&Reading) -> i128) -> Opti
 
 /// `is_overloaded()`, with an intended difference: a server above its upper threshold does not
 /// count.
-fn is_overloaded(dest: &Reading, servers: &[Reading]) -> bool {
+fn is_overloaded(dest: &DestSnapshot, servers: &[DestSnapshot]) -> bool {
     dest.active > dest.weight
         && servers
             .iter()
@@ -52,7 +55,7 @@ fn is_overloaded(dest: &Reading, servers: &[Reading]) -> bool {
 
 /// `ip_vs_lblc_schedule()`, for an entry whose server is `servers[known]`; with an intended
 /// difference: a known server above its upper threshold is not used.
-pub(crate) fn schedule(known: Option<usize>, servers: &[Reading]) -> Option<usize> {
+pub(crate) fn schedule(known: Option<usize>, servers: &[DestSnapshot]) -> Option<usize> {
     if let Some(i) = known {
         let dest = &servers[i];
         if dest.weight > 0 && !dest.overload && !is_overloaded(dest, servers) {

@@ -4,20 +4,20 @@ use super::{
     c_oracle,
     hash::Hash,
     policy::{
-        idle_time, is_expired, judge, least_loaded, table_bits, Collection, Evictee, Reading,
-        Verdict,
+        idle_time, is_expired, judge, least_loaded, table_bits, Collection, DestSnapshot,
+        EvictionRank, Verdict,
     },
 };
 use proptest::prelude::*;
 use std::cell::Cell;
 
-fn server(weight: i32, active: i32) -> Reading {
-    Reading::new(weight, (active, active), true, false, false)
+fn server(weight: i32, active: i32) -> DestSnapshot {
+    DestSnapshot::new(weight, (active, active), true, false, false)
 }
 
 /// `judge()` and `least_loaded()` over a slice, by index.
-fn ours(known: Option<usize>, servers: &[Reading]) -> Option<usize> {
-    let any_half_idle = || servers.iter().any(Reading::is_half_idle);
+fn ours(known: Option<usize>, servers: &[DestSnapshot]) -> Option<usize> {
+    let any_half_idle = || servers.iter().any(DestSnapshot::is_half_idle);
     if known.is_some_and(|i| judge(&servers[i], any_half_idle) == Verdict::Keep) {
         return known;
     }
@@ -40,13 +40,14 @@ fn relief_is_strictly_less_than_half() {
 
 #[test]
 fn all_connections_count_if_asked_to() {
-    let busy = |all, count| Reading::new(3, (1, if all { 4 } else { 3 }), all, false, count).busy;
+    let busy =
+        |all, count| DestSnapshot::new(3, (1, if all { 4 } else { 3 }), all, false, count).busy;
     assert_eq!((busy(true, false), busy(false, false)), (1, 1));
     assert_eq!((busy(true, true), busy(false, true)), (4, 4));
-    let idle = Reading::new(100, (0, 0), true, false, true);
-    let full = Reading::new(3, (0, 4), true, false, true);
+    let idle = DestSnapshot::new(100, (0, 0), true, false, true);
+    let full = DestSnapshot::new(3, (0, 4), true, false, true);
     assert_eq!(ours(Some(0), &[full, idle]), Some(1));
-    let used = Reading::new(100, (0, 50), true, false, true);
+    let used = DestSnapshot::new(100, (0, 50), true, false, true);
     assert_eq!(ours(Some(0), &[full, used]), Some(0));
 }
 
@@ -73,7 +74,8 @@ fn a_good_server_needs_no_walk() {
 
 #[test]
 fn a_server_is_left_for_the_first_reason_that_holds() {
-    let at = |weight, active, overload| Reading::new(weight, (active, 0), true, overload, false);
+    let at =
+        |weight, active, overload| DestSnapshot::new(weight, (active, 0), true, overload, false);
     let asked = || panic!("asked");
     assert_eq!(judge(&at(0, 5, true), asked), Verdict::Quiesced);
     assert_eq!(judge(&at(1, 5, true), asked), Verdict::AtThreshold);
@@ -230,12 +232,12 @@ fn the_table_grows_and_shrinks_at_its_bounds() {
 
 #[test]
 fn an_entry_of_a_removed_server_makes_room_first() {
-    let entry = |removed, idle| Evictee { removed, idle };
+    let entry = |removed, idle| EvictionRank { removed, idle };
     assert!(entry(true, 0) > entry(false, usize::MAX));
     assert!(entry(true, 2) > entry(true, 1) && entry(false, 2) > entry(false, 1));
     assert_eq!(
-        Evictee::CHAINS / 64,
-        Evictee::SAMPLE,
+        EvictionRank::CHAINS / 64,
+        EvictionRank::SAMPLE,
         "a whole sample in a sparse table"
     );
 }
@@ -246,8 +248,8 @@ prop_compose! {
         active in prop_oneof![0..40i32, 0..1 << 22],
         inactive in prop_oneof![0..40i32, 0..1 << 22],
         overload in prop::bool::weighted(0.1),
-    ) -> Reading {
-        Reading::new(weight, (active, active + inactive), true, overload, false)
+    ) -> DestSnapshot {
+        DestSnapshot::new(weight, (active, active + inactive), true, overload, false)
     }
 }
 

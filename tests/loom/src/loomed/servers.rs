@@ -106,8 +106,8 @@ impl Cell {
         unsafe { &*self.server.load(Ordering::Acquire) }
     }
 
-    /// `Cell::glance()`.
-    pub(super) fn glance<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g Dest> {
+    /// `Cell::check_fast()`.
+    pub(super) fn check_fast<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g Dest> {
         let guess = self.dest.load(Ordering::Relaxed);
         let server = self.get(rcu);
         server.life.check();

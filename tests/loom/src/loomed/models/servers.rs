@@ -212,7 +212,7 @@ fn a_server_goes_under_a_glance_and_a_refresh() {
         let entry = cell.clone();
         let reader = spawn(1, move || {
             section(|rcu| {
-                if let Some(dest) = entry.glance(rcu) {
+                if let Some(dest) = entry.check_fast(rcu) {
                     dest.active();
                 }
             });
@@ -243,7 +243,7 @@ fn a_glance_at_an_entry_that_is_turned_while_its_server_is_reaped() {
         let entry = cell.clone();
         let reader = spawn(1, move || {
             section(|rcu| {
-                if let Some(dest) = entry.glance(rcu) {
+                if let Some(dest) = entry.check_fast(rcu) {
                     dest.active();
                 }
             });
@@ -255,7 +255,7 @@ fn a_glance_at_an_entry_that_is_turned_while_its_server_is_reaped() {
         removed.drop();
         reader.join().unwrap();
         reaper.join().unwrap();
-        section(|rcu| cell.glance(rcu).unwrap().active());
+        section(|rcu| cell.check_fast(rcu).unwrap().active());
         others.remove().drop();
         drop((cell, new, servers, others));
         all_freed();
@@ -287,25 +287,25 @@ fn a_server_goes_and_comes_back_under_two_glances() {
         let server = ServerRef::new();
         let cell = Arc::new(Cell::new(&server));
         let servers = Servers::listed(server, Without::Nothing);
-        let glance = |number, refresh: bool| {
+        let check_fast = |number, refresh: bool| {
             let entry = cell.clone();
             spawn(number, move || {
                 section(|rcu| {
                     if refresh {
                         entry.refresh(rcu);
                     }
-                    if let Some(dest) = entry.glance(rcu) {
+                    if let Some(dest) = entry.check_fast(rcu) {
                         dest.active();
                     }
                 });
             })
         };
-        let readers = [glance(1, true), glance(2, false)];
+        let readers = [check_fast(1, true), check_fast(2, false)];
         servers.remove().drop();
         servers.add(Dest::new()).unwrap().drop();
         section(|rcu| {
             cell.refresh(rcu);
-            cell.glance(rcu).unwrap().active();
+            cell.check_fast(rcu).unwrap().active();
         });
         readers.map(|reader| reader.join().unwrap());
         servers.remove().drop();
