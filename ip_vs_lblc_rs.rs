@@ -44,7 +44,7 @@ netns::netlink::netlink_operations!(lblc::Lblc);
 #[pin_data]
 struct Module {
     #[pin]
-    family: netns::netlink::Family,
+    family: netns::family::Family,
     #[pin]
     scheduler: ipvs::Registration<lblc::Lblc>,
     #[pin]
@@ -70,7 +70,7 @@ impl kernel::InPlaceModule for Module {
             // A service can bind before we return: this is the last step that can fail.
             scheduler <- ipvs::Registration::new(module, names),
             // An open dump would not keep a module whose init fails: nothing fails after this.
-            family <- netns::netlink::Family::new(),
+            family <- netns::family::Family::new(),
         })
     }
 }

@@ -32,11 +32,7 @@ use crate::{
     work::Work, //
 };
 use core::{
-    marker::PhantomData,
-    ptr::{
-        null_mut,
-        NonNull, //
-    },
+    ptr::NonNull,
     sync::atomic::{
         AtomicPtr,
         AtomicU32,
@@ -44,10 +40,6 @@ use core::{
     }, //
 };
 use kernel::{
-    error::{
-        from_result,
-        to_result, //
-    },
     new_mutex,
     prelude::*,
     rbtree::{
@@ -58,8 +50,7 @@ use kernel::{
         Arc,
         ArcBorrow,
         Mutex, //
-    },
-    types::Opaque, //
+    }, //
 };
 
 /// C's network namespace, borrowed.
@@ -82,7 +73,7 @@ impl Net {
     /// # Safety
     ///
     /// `net` points to a `struct net` that is not freed while the result, or a copy, is in use.
-    unsafe fn from_raw(net: *mut bindings::net) -> Result<Self> {
+    pub(super) unsafe fn from_raw(net: *mut bindings::net) -> Result<Self> {
         // SAFETY: The caller promises a live namespace.
         if unsafe { bindings::lblc_rs_net_ipvs(net) }.is_null() {
             return Err(ENOENT);
@@ -168,7 +159,8 @@ unsafe impl<T: Scheduler> Send for Ptr<T> {}
 pub(crate) const ID_BITS: u32 = 29;
 
 impl<T: Scheduler> Netns<T> {
-    fn new(net: Net) -> impl PinInit<Self, Error> {
+    /// Makes the object of `net`, without services. Process context.
+    pub(super) fn new(net: Net) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             state <- T::Netns::new(net),
             services <- new_mutex!(
@@ -334,7 +326,7 @@ impl<'a, T: Scheduler> Listed<'a, T> {
 
 /// The number under which the pernet core keeps our slot in each namespace; it is set by
 /// `register_pernet_subsys()`, and 0 while there is no registration.
-static ID: AtomicU32 = AtomicU32::new(0);
+pub(super) static ID: AtomicU32 = AtomicU32::new(0);
 
 /// The slot of a namespace: memory of the size of a pointer, which the pernet core allocates before
 /// `init_net()` and frees after the exits of all subsystems.
@@ -342,7 +334,7 @@ static ID: AtomicU32 = AtomicU32::new(0);
 /// # Safety
 ///
 /// `net` is live during `'a`.
-unsafe fn slot<'a>(net: *mut bindings::net) -> Option<&'a AtomicPtr<c_void>> {
+pub(super) unsafe fn slot<'a>(net: *mut bindings::net) -> Option<&'a AtomicPtr<c_void>> {
     let id = ID.load(Ordering::Relaxed);
     if id == 0 {
         return None;
@@ -352,102 +344,4 @@ unsafe fn slot<'a>(net: *mut bindings::net) -> Option<&'a AtomicPtr<c_void>> {
     // SAFETY: `memory` is null, or what the pernet core allocated for us by `kzalloc()`: aligned at
     // least to a pointer, zeroed, and only used through this function.
     unsafe { memory.cast::<AtomicPtr<c_void>>().as_ref() }
-}
-
-/// A namespace is created, or the module loaded. Process context, under the pernet rwsem.
-///
-/// # Safety
-///
-/// Called by the pernet core, after IPVS' own init, with a live namespace.
-unsafe extern "C" fn init_net<T: Scheduler>(net: *mut bindings::net) -> c_int {
-    from_result(|| {
-        // SAFETY: The namespace is live; what `T` makes of it does not use it after `hide()`.
-        let (slot, net) = unsafe { (slot(net).ok_or(ENOENT)?, Net::from_raw(net)?) };
-        let netns = Arc::pin_init(Netns::<T>::new(net), GFP_KERNEL_ACCOUNT)?;
-        // The files lead to the object by the slot.
-        slot.store(
-            Arc::into_raw(netns.clone()).cast_mut().cast(),
-            Ordering::Release,
-        );
-        T::Netns::show(netns.as_arc_borrow()).inspect_err(|_| take(slot, netns.clone()))?;
-        Ok(0)
-    })
-}
-
-/// Empties the slot of `netns`, and drops the reference that it held.
-fn take<T: Scheduler>(slot: &AtomicPtr<c_void>, netns: Arc<Netns<T>>) {
-    slot.store(null_mut(), Ordering::Release);
-    // SAFETY: The slot held a reference, made by `Arc::into_raw()` in `init_net()`. Nothing borrows
-    // from the slot any more: the files have been removed, and no service can be bound.
-    drop(unsafe { Arc::from_raw(Arc::as_ptr(&netns)) });
-}
-
-/// A namespace ends, or the module is unloaded. Process context, under the pernet rwsem.
-///
-/// # Safety
-///
-/// Called by the pernet core with a namespace for which `init_net()` succeeded.
-unsafe extern "C" fn exit_net<T: Scheduler>(net: *mut bindings::net) {
-    // SAFETY: The namespace is live, and the type is that of `init_net()`. The slot is only cleared
-    // below.
-    let (slot, netns) = unsafe { (slot(net), Netns::<T>::borrow(net)) };
-    if let (Some(slot), Some(netns)) = (slot, netns) {
-        let netns = Arc::from(netns);
-        netns.state.hide();
-        take(slot, netns);
-    }
-}
-
-/// Our `init_net()` and `exit_net()`, called for every namespace from creation to drop.
-///
-/// # Invariants
-///
-/// `inner` is pinned and registered.
-#[pin_data(PinnedDrop)]
-pub(super) struct Namespaces<T: Scheduler> {
-    #[pin]
-    inner: Opaque<bindings::pernet_operations>,
-    _scheduler: PhantomData<fn() -> T>,
-}
-
-// SAFETY: The pernet core has a lock of its own; there are no methods.
-unsafe impl<T: Scheduler> Send for Namespaces<T> {}
-// SAFETY: As above.
-unsafe impl<T: Scheduler> Sync for Namespaces<T> {}
-
-impl<T: Scheduler> Namespaces<T> {
-    /// Process context. Fails with `ENOMEM`, `EBUSY` if there is a registration already, or as
-    /// [`NetnsState::new()`] does. C: `register_pernet_subsys()`.
-    pub(super) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            inner <- Opaque::try_ffi_init(|slot: *mut bindings::pernet_operations| {
-                if ID.load(Ordering::Relaxed) != 0 {
-                    return Err(EBUSY);
-                }
-                // SAFETY: `slot` is valid for writes; `ID` is static, and written by the pernet
-                // core before the first call of `init_net()`.
-                unsafe {
-                    slot.write(bindings::pernet_operations {
-                        init: Some(init_net::<T>),
-                        exit: Some(exit_net::<T>),
-                        id: ID.as_ptr(),
-                        size: size_of::<AtomicPtr<c_void>>(),
-                        ..pin_init::zeroed()
-                    })
-                };
-                // SAFETY: The operations are initialised, and pinned until they are unregistered.
-                to_result(unsafe { bindings::register_pernet_subsys(slot) })
-            }),
-            _scheduler: PhantomData,
-        })
-    }
-}
-
-#[pinned_drop]
-impl<T: Scheduler> PinnedDrop for Namespaces<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants it is registered.
-        unsafe { bindings::unregister_pernet_subsys(self.inner.get()) };
-        ID.store(0, Ordering::Relaxed);
-    }
 }

@@ -6,7 +6,7 @@
 
 use super::{
     log,
-    netns::Namespaces,
+    pernet::Namespaces,
     scheduler::{
         SchedContext,
         SchedData,

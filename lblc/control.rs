@@ -7,8 +7,8 @@ use super::{
         Counters,
         Event, //
     },
-    scheduler::Lblc,
-    table::Entry, //
+    entry::Entry,
+    scheduler::Lblc, //
 };
 use crate::{
     ipvs::{

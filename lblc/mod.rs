@@ -18,6 +18,7 @@
 
 mod control;
 mod counters;
+mod entry;
 mod gc;
 mod hash;
 mod policy;

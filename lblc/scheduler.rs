@@ -7,6 +7,7 @@ use super::{
         Counters,
         Event, //
     },
+    entry::Entry,
     gc::{
         self,
         Collector, //
@@ -22,10 +23,7 @@ use super::{
         Score, //
     },
     show,
-    table::{
-        Entry,
-        Table, //
-    }, //
+    table::Table, //
 };
 use crate::{
     ipvs::{

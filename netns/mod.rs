@@ -13,6 +13,7 @@
 mod attributes;
 pub(crate) mod c_module;
 pub(crate) mod control;
+pub(crate) mod family;
 mod files;
 mod message;
 pub(crate) mod netlink;

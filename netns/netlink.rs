@@ -22,28 +22,20 @@ use super::attributes::{
 use crate::{
     bindings,
     ipvs::{
-        log,
         Netns,
         Scheduler, //
-    },
-    work::Work, //
+    }, //
 };
 use core::{
     marker::PhantomData,
-    slice,
-    sync::atomic::{
-        AtomicBool,
-        Ordering, //
-    }, //
+    slice, //
 };
 use kernel::{
-    container_of,
     error::{
         from_result,
         to_result, //
     },
     prelude::*,
-    static_lock_class,
     sync::ArcBorrow, //
 };
 
@@ -326,66 +318,6 @@ impl Message<'_> {
     /// The number of bytes in the buffer.
     pub(super) fn len(&self) -> usize {
         self.0.len()
-    }
-}
-
-/// The family, from a moment after its creation to its drop.
-///
-/// A user who asks for the scheduler with `ipvsadm` has the module loaded by a generic netlink
-/// request of IPVS, which holds `cb_lock` until the module's init has returned; registering a
-/// family needs that lock for writing. So a work item registers the family.
-#[pin_data(PinnedDrop)]
-pub(crate) struct Family {
-    #[pin]
-    work: Work,
-    registered: AtomicBool,
-}
-
-impl Family {
-    /// Lets the family be registered soon. If that fails, there is a line in the log: it must not
-    /// fail a module to whose scheduler a service may be bound already. Process context.
-    pub(crate) fn new() -> impl PinInit<Self> {
-        let lock_classes = [static_lock_class!(), static_lock_class!()];
-        pin_init!(&this in Self {
-            // SAFETY: The drop disables the work item before its memory is freed; the module's
-            // queue is destroyed after that.
-            work <- unsafe { Work::new(c"lblc_rs_netlink", lock_classes, Self::register) },
-            registered: AtomicBool::new(false),
-            _: {
-                // SAFETY: `this.work` was initialised above.
-                unsafe { &(*this.as_ptr()).work }.queue();
-            },
-        })
-    }
-
-    /// # Safety
-    ///
-    /// Called by the queue with the `work` of a pinned `Family`.
-    unsafe extern "C" fn register(work: *mut bindings::work_struct) {
-        // SAFETY: A `Work` begins with its `work_struct`, and this one is in a `Family`, whose drop
-        // waits for this call.
-        let family = unsafe { &*container_of!(work.cast::<Work>(), Self, work) };
-        family.work.begin();
-        // SAFETY: An FFI call; the module has one family, and the work item is queued once.
-        match to_result(unsafe { bindings::lblc_rs_nl_register() }) {
-            Ok(()) => family.registered.store(true, Ordering::Relaxed),
-            Err(_) => {
-                log::notice(c"the generic netlink family could not be registered, and is left out")
-            }
-        }
-    }
-}
-
-#[pinned_drop]
-impl PinnedDrop for Family {
-    /// Unregisters the family, and waits for operations. There is no dump: an open one has a
-    /// reference to the module.
-    fn drop(self: Pin<&mut Self>) {
-        self.work.disable();
-        if self.registered.load(Ordering::Relaxed) {
-            // SAFETY: The family is registered.
-            unsafe { bindings::lblc_rs_nl_unregister() };
-        }
     }
 }
 
