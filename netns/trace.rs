@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Trace points: what a bpftrace or perf user can listen to. While nobody does, each costs a call
-//! of a function that says so; what they tell is put into words only if somebody listens.
+//! Tracepoints for bpftrace and perf. A disabled tracepoint costs one call that tests a static key;
+//! addresses and names are formatted only if it is enabled.
 //!
 //! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h); see
 //! `bindings/trace.h`.
