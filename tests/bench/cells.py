@@ -23,7 +23,7 @@ class Cell(namedtuple("Cell", "op n d af temp")):
 
     @property
     def c_can(self):
-        """Whether C's table holds that many; a miss must find room as well. C has no flag-2."""
+        """Whether C's table can have that many entries; a miss needs room for another one. C has no flag-2."""
         return self.op != "agree" and (self.n < C_HOLDS if self.op == "miss" else self.n <= C_HOLDS)
 
 

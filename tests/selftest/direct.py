@@ -70,7 +70,7 @@ def every_ipv6_answer_is_that_of_c():
 
 
 @case
-def what_is_meant_to_differ_differs_as_said():
+def documented_differences_occur_as_predicted():
     rows = ("icmp", "threshold", "flag_1", "wide", "flag_2")
     for stimuli in [[row] for row in rows] + [rows]:
         got = Pair(SEED, stimuli=stimuli).trace(CALLS // 10)

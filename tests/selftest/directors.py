@@ -9,7 +9,7 @@ The second director is the client, which schedules what it sends itself to port 
 import functools
 import subprocess
 
-from harness import case, main, run, wait_until
+from harness import case, gt, has, lacks, main, ne, run, wait_until
 from icmp import icmp_error
 from lab import VIP, Lab, inside, key, sysctl
 
@@ -111,7 +111,7 @@ def it_is_set_and_cleared_on_a_live_service():
     run("ipvsadm -E -f 1 -s lblc_rs -b flag-2")
     same(old, lab.send(old), before)
     same(new, lab.send(new), firsts(new, EQUAL))
-    assert "flag-2" in run("ipvsadm -S -n")
+    has(run("ipvsadm -S -n"), "flag-2")
     run("ipvsadm -E -f 1 -s lblc_rs")
     same(old + new, lab.send(old + new), before + firsts(new, EQUAL))
     lab.send(newest)
@@ -130,7 +130,7 @@ def the_seed_makes_another_order_for_new_destinations():
             equal(sysctl(SEED), str(seed))
             same(old, lab.send(old), before)
             want = firsts(new, EQUAL, seed=seed)
-            assert want != firsts(new, EQUAL)
+            ne(want, firsts(new, EQUAL))
             same(new, lab.send(new), want)
             run("ipvsadm -E -f 1 -s rr")  # forget
             run("ipvsadm -E -f 1 -s lblc_rs -b flag-2")
@@ -310,14 +310,14 @@ def two_directors_agree_on_every_unknown_destination():
             keys = [key(n, ipv6) for n in range(KEYS)]
             weights = {name: 100000 * int(name[1:]) for name in lab.names}
             one, two = both_directors(keys, lab.names, ipv6=ipv6)
-            assert None not in one + two, "all were served"
+            lacks(one + two, None)  # all were served
             same(keys, two, one)
             same(keys[:200], one[:200], firsts(keys[:200], weights))
             print(f"# {len(keys)} destinations, {'IPv6' if ipv6 else 'IPv4'}: 0 unequal")
         one, two = both_directors(keys, lab.names, flag="", ipv6=True)
         unequal = sum(a != b for a, b in zip(one, two))
         print(f"# without flag-2: {unequal} unequal")
-        assert unequal > KEYS / 2, "without the flag they do not agree: the comparison sees something"
+        gt(unequal, KEYS / 2)  # without the flag they do not agree: the comparison sees something
     finally:
         with inside("client"):
             run("ipvsadm -C; nft delete table inet second")

@@ -6,7 +6,7 @@ import selectors
 import socket
 
 from documents import blocks, follow
-from harness import case, main, run
+from harness import case, eq, main, run
 from lab import Lab, inside, key
 
 lab = Lab(servers=2)
@@ -26,13 +26,13 @@ def the_readmes_redirection():
             listener = socket.create_server(("", 3129))
         listener.setblocking(False)
         lab.servers.selector.register(listener, selectors.EVENT_READ, (lab.servers.accept, name))
-    assert lab.ask(key(1), timeout=1) is None, "the caches take no packets for foreign addresses yet"
+    eq(lab.ask(key(1), timeout=1), None)  # the caches take no packets for foreign addresses yet
     for name in lab.names:
         with inside(name):
             follow(redirect)
     first = [lab.ask(key(n)) for n in range(20)]
     assert set(first) == set(lab.names), first
-    assert [lab.ask(key(n)) for n in range(20)] == first
+    eq([lab.ask(key(n)) for n in range(20)], first)
 
 
 main(lab)

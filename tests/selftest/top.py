@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from xml.etree import ElementTree
 
-from harness import Skip, case, eq, lacks, main, run, unload_all, wait_until
+from harness import Skip, case, eq, gt, has, lacks, main, ne, run, unload_all, wait_until
 from lab import VIP, VIP6, Lab, Traffic, inside, key, sysctl
 
 try:
@@ -95,7 +95,7 @@ def it_shows_spills_and_overloaded_servers():
     with top() as terminal:
         terminal.until("10.0.11.2:0 1 2 ", " overloaded ")
         for n in range(20):
-            assert lab.ask(key(n)) == "s2"
+            eq(lab.ask(key(n)), "s2")
         text = terminal.until("No new connections in ", "Before that there were 42.", "overloaded 0 20 ")
         assert re.search(r"^ overloaded +0 +20 +- +its server is over its weight$", text, re.M), text
 
@@ -205,7 +205,7 @@ def json_is_what_the_files_say():
         lab.ask(key(n, ipv6=True), port=81)
     lab.ipvs(lab.server("-d", "s1"))
     services = judged()
-    assert set(services) == {"FWM 1", "FWM6 2"}
+    eq(set(services), {"FWM 1", "FWM6 2"})
     found = {it["server"]: it["destinations"] for it in services["FWM 1"]["servers"]}
     found |= {it["server"]: it["destinations"] for it in services["FWM6 2"]["servers"]}
     assert {server: n for server, n in found.items() if n} == destinations(), found
@@ -231,7 +231,7 @@ def a_verdict_is_of_its_interval():
         lab.ipvs(*(lab.server("-e", name, 0) for name in lab.names))
         wait_until(lambda: judged("0.5")["FWM 1"]["verdict"]["level"] == "bad", "refusals are bad")
         refused = judged()["FWM 1"]["counters"]["none"]
-        assert refused > 0
+        gt(refused, 0)
         lab.ipvs(*(lab.server("-e", name, 1000) for name in lab.names))
         before = traffic.served
         wait_until(lambda: traffic.served > before + 60, "each destination is known")
@@ -253,7 +253,7 @@ def a_service_of_c_is_named():
     lab.service(mark=2)
     lab.service("rr", mark=3)
     line = " Not shown: FWM 1 has lblc of ip_vs_lblc, FWM 3 has rr\n"
-    assert line in said("--once", "--interval", "0.1")[0]
+    has(said("--once", "--interval", "0.1")[0], line)
     with top() as terminal:
         terminal.until("1 service", line.strip())
     out = said("--prometheus", "--interval", "0.1")[0]
@@ -263,8 +263,8 @@ def a_service_of_c_is_named():
     run("modprobe ip_vs_lblc_rs dropin=1")
     lab.service("lblc")
     lab.service(mark=2)
-    assert set(judged()) == {"FWM 1", "FWM 2"}
-    assert "Not shown" not in said("--once", "--interval", "0.1")[0]
+    eq(set(judged()), {"FWM 1", "FWM 2"})
+    lacks(said("--once", "--interval", "0.1")[0], "Not shown")
     lab.clear()
     unload_all()
 
@@ -274,13 +274,13 @@ def destinations_tell_where_they_were():
     lab.service()
     lab.ipvs(*(lab.server("-e", name, 0) for name in ("s2", "s3", "s4")))
     for n in range(30):
-        assert lab.ask(key(n)) == "s1"
+        eq(lab.ask(key(n)), "s1")
     with top() as terminal:
         terminal.until("SERVER WEIGHT")
         terminal.press("d")
         terminal.until("DESTINATION SERVER IDLE s MOVED", "of 30", " 10.0.11.2:0 ")
         lab.ipvs(lab.server("-e", "s2", 1000), lab.server("-e", "s1", 0))
-        assert lab.ask(key(7)) == "s2"
+        eq(lab.ask(key(7)), "s2")
         terminal.until("198.18.0.7 10.0.12.2:0 ", " from 10.0.11.2:0 ")
         terminal.press("d")
         terminal.until("SERVER WEIGHT")
@@ -312,7 +312,7 @@ def a_size_of_0_is_no_size():
         with Terminal(["sh", "-c", f"stty rows 0 columns 0; exec lblctop {options}"]) as terminal:
             terminal.until("FWM 1", "OF CAP", "SERVER", "10.0.14.2:0 1000", *more)
             terminal.press("q")
-            assert terminal.wait() == 0
+            eq(terminal.wait(), 0)
 
 
 @case
@@ -324,15 +324,15 @@ def a_dead_server_is_named():
         run("nft 'add chain inet dead drops { type filter hook input priority 0; policy drop; }'")
     try:
         for n in range(8):
-            assert lab.connect(key(n), timeout=0.1).server is None
+            eq(lab.connect(key(n), timeout=0.1).server, None)
         lab.ipvs(*(lab.server("-e", name, 1000) for name in weights))
         for n in range(60):
-            assert lab.ask(key(100 + n)) != "s2"
+            ne(lab.ask(key(100 + n)), "s2")
         found = judged()["FWM 1"]
         assert found["verdict"]["level"] == "bad", found["verdict"]
         assert found["verdict"]["answer"] == "10.0.12.2:0 completes no connection.", found["verdict"]
         states = {it["server"]: it["state"] for it in found["servers"]}
-        assert states == {"10.0.11.2:0": "", "10.0.12.2:0": "stuck", "10.0.13.2:0": "", "10.0.14.2:0": ""}
+        eq(states, {"10.0.11.2:0": "", "10.0.12.2:0": "stuck", "10.0.13.2:0": "", "10.0.14.2:0": ""})
         with top() as terminal:
             terminal.until("10.0.12.2:0 completes no connection.", "Is it alive?", " stuck ")
     finally:
@@ -360,14 +360,14 @@ def metrics_do_not_outlive_the_module():
     lab.service()
     with tempfile.TemporaryDirectory() as folder:
         run(command, cwd=folder)
-        assert os.listdir(folder) == ["lblc.prom"]
+        eq(os.listdir(folder), ["lblc.prom"])
         with open(folder + "/lblc.prom") as file:
-            assert "lblc_services 1\n" in file.read()
+            has(file.read(), "lblc_services 1\n")
         run("ipvsadm -C")
         wait_until(lambda: not run("rmmod ip_vs_lblc_rs", check=False).returncode, "the module goes")
         done = run(command, cwd=folder, check=False)
         assert "the module is not loaded" in done.stderr, done
-        assert os.listdir(folder) == []
+        eq(os.listdir(folder), [])
 
 
 @case
@@ -418,8 +418,8 @@ def what_is_wrong_is_said_in_one_line():
     refuses("there are no services .*ipvsadm -A", 1, "--once")
     refuses("there are no services", 1)
     out, err, code = said("--json")
-    assert (json.loads(out)["services"], json.loads(out)["other_services"], err, code) == ([], [], "", 0)
-    assert "lblc_services 0\n" in said("--prometheus")[0]
+    eq((json.loads(out)["services"], json.loads(out)["other_services"], err, code), ([], [], "", 0))
+    has(said("--prometheus")[0], "lblc_services 0\n")
     lab.service("rr")
     refuses(r"no service here uses the scheduler \(FWM 1 has rr\)", 1, "--once")
     lab.service(mark=2)
@@ -427,7 +427,7 @@ def what_is_wrong_is_said_in_one_line():
         refuses("only root may read", 1, *mode, prefix=["setpriv", "--reuid", "1000", "--clear-groups"])
     refuses("this is not a terminal", 1)
     refuses('no service here is called "FWM 3": there is FWM 2', 1, "--once", "--service", "FWM 3")
-    assert "FWM 2: " in said("--once", "--service", "fwm2", "--interval", "0.1")[0]
+    has(said("--once", "--service", "fwm2", "--interval", "0.1")[0], "FWM 2: ")
     refuses("unexpected argument '--twice' found .*--help", 2, "--twice")
     refuses("invalid value '0' for '--interval <SECONDS>'", 2, "--interval", "0")
     refuses("the argument '--once' cannot be used with '--json'", 2, "--once", "--json")

@@ -8,7 +8,7 @@ import shutil
 import socket
 
 from documents import TOP, blocks, follow
-from harness import Skip, case, main, run, unload_all
+from harness import Skip, case, eq, has, main, ne, run, unload_all
 from lab import VIP, Lab, Traffic, inside, key, sysctl
 
 lab = Lab(servers=2)
@@ -93,12 +93,12 @@ def nothing_is_scheduled():
     title = "Nothing is scheduled"
     lab.service()
     run("ip rule del fwmark 1")
-    assert lab.ask(key(1), timeout=0.5) is None
+    eq(lab.ask(key(1), timeout=0.5), None)
     said = shows(title, "Nothing has been scheduled yet.", "local default dev lo")
     assert "fwmark 0x1 lookup 100" not in said, said
     run("ip rule add fwmark 1 lookup 100")
-    assert "fwmark 0x1 lookup 100" in shows(title, "fwmark 0x1 lookup 100")
-    assert lab.ask(key(1))
+    has(shows(title, "fwmark 0x1 lookup 100"), "fwmark 0x1 lookup 100")
+    ne(lab.ask(key(1)), None)
 
 
 @case
@@ -137,7 +137,7 @@ def the_table_is_full():
         traffic.flows()
         shows(title, "The table is full, new destinations push out old ones")
     follow(blocks(PAGE, title)[1])
-    assert sysctl("net/ipv4/vs/lblc_rs_max_entries") == "262144"
+    eq(sysctl("net/ipv4/vs/lblc_rs_max_entries"), "262144")
 
 
 @case
@@ -156,12 +156,12 @@ def some_destinations_fail():
         run("nft 'add chain inet dead drops { type filter hook input priority 0; policy drop; }'")
     try:
         for n in range(8):
-            assert lab.connect(key(n), timeout=0.1).server is None
+            eq(lab.connect(key(n), timeout=0.1).server, None)
         lab.ipvs(lab.server("-e", "s1", 1000))
-        assert {lab.ask(key(100 + n)) for n in range(20)} == {"s1"}
+        eq({lab.ask(key(100 + n)) for n in range(20)}, {"s1"})
         shows(title, "10.0.12.2:0 completes no connection.", "stuck")
         follow(blocks(PAGE, title)[1])
-        assert {lab.ask(key(n)) for n in range(8)} == {"s1"}
+        eq({lab.ask(key(n)) for n in range(8)}, {"s1"})
     finally:
         with inside("s2"):
             run("nft delete table inet dead")
