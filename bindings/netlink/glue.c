@@ -8,7 +8,8 @@
 #include "gen.h"
 #include "glue.h"
 
-static struct genl_family lblc_rs_nl_family __ro_after_init = {
+/* Not __ro_after_init: a work item registers it, after the init of the module. */
+static struct genl_family lblc_rs_nl_family = {
 	.name		= IP_VS_LBLC_RS_FAMILY_NAME,
 	.version	= IP_VS_LBLC_RS_FAMILY_VERSION,
 	.netnsok	= true,
