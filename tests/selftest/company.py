@@ -36,6 +36,7 @@ def user_namespace():
 
 MACHINES, ROOTS, USERS = "machine's", "root's", "user's"
 PATHS = {MACHINES: MACHINE, ROOTS: HERE, USERS: user_namespace()}
+OWN = {"lblc_rs_max_entries": (FILE, str(DEFAULT_LIMIT)), "lblc_rs_seed": ("0o100600", "0")}
 
 
 def tree():
@@ -52,10 +53,10 @@ def begin():
     return base
 
 
-def plus(base, expiration, limits=tuple(PATHS)):
-    """The tree `base` with lblc_expiration as in {namespace: value}, and with lblc_rs_max_entries in `limits`."""
+def plus(base, expiration, own=tuple(PATHS)):
+    """The tree `base` with lblc_expiration as in {namespace: value}, and with our own files in the namespaces `own`."""
     return base | {(who, "lblc_expiration"): (FILE, value) for who, value in expiration.items()} | \
-        {(who, "lblc_rs_max_entries"): (FILE, str(DEFAULT_LIMIT)) for who in limits}
+        {(who, name): (mode, value) for who in own for name, (mode, value) in OWN.items()}
 
 
 def put(**values):
@@ -129,7 +130,7 @@ def ours_alone():
 def c_alone_has_no_file_in_a_users_namespace():
     base = begin()
     run(f"modprobe {C}")
-    eq(tree(), plus(base, {MACHINES: DAY, ROOTS: DAY}, limits=()), "with C's loaded")
+    eq(tree(), plus(base, {MACHINES: DAY, ROOTS: DAY}, own=()), "with C's loaded")
     run(f"rmmod {C}")
     eq(tree(), base, "with C's unloaded")
 
@@ -155,7 +156,7 @@ def c_first_then_ours_ours_goes_first():
     put(user=333)
     eq(tree(), both | {(USERS, "lblc_expiration"): (FILE, "333")}, "with a value of the user's")
     run(f"rmmod {OURS}")
-    eq(tree(), plus(base, {MACHINES: "111", ROOTS: "222"}, limits=()), "with C's alone")
+    eq(tree(), plus(base, {MACHINES: "111", ROOTS: "222"}, own=()), "with C's alone")
     run(f"rmmod {C}")
     eq(tree(), base, "with neither")
 
@@ -171,7 +172,7 @@ def c_first_then_ours_c_goes_first():
     run(f"rmmod {OURS}")
     eq(tree(), base, "with neither")
     run(f"modprobe {C}")
-    eq(tree(), plus(base, {MACHINES: DAY, ROOTS: DAY}, limits=()), "with C's alone")
+    eq(tree(), plus(base, {MACHINES: DAY, ROOTS: DAY}, own=()), "with C's alone")
 
 
 @case
@@ -222,7 +223,7 @@ def ours_first_then_c_is_refused():
     run(f"rmmod {OURS}")
     eq(tree(), base, "with neither")
     run(f"modprobe {C}")
-    eq(tree(), plus(base, {MACHINES: DAY, ROOTS: DAY}, limits=()), "with C's alone")
+    eq(tree(), plus(base, {MACHINES: DAY, ROOTS: DAY}, own=()), "with C's alone")
     serve("lblc")
 
 
@@ -253,7 +254,7 @@ def namespaces_made_in_each_state_have_the_files_of_the_state():
         for name in made:
             found = {file: told[1] for file, told in sysctls(f"/run/netns/{name}").items() if "lblc" in file}
             files = {"lblc_expiration": DAY} if c or ours else {}
-            eq(found, files | ({"lblc_rs_max_entries": str(DEFAULT_LIMIT)} if ours else {}), f"files of {name}")
+            eq(found, files | ({name: value for name, (_, value) in OWN.items()} if ours else {}), f"files of {name}")
 
     try:
         run(f"modprobe {OURS}")
@@ -309,7 +310,7 @@ def drop_in_after_c_is_refused_and_changes_nothing():
     base = begin()
     run(f"modprobe {C}")
     put(machine=111, root=222)
-    alone = plus(base, {MACHINES: "111", ROOTS: "222"}, limits=())
+    alone = plus(base, {MACHINES: "111", ROOTS: "222"}, own=())
     eq(tree(), alone, "with C's alone")
     for _ in range(5):
         fails(f"modprobe {OURS} dropin=1")

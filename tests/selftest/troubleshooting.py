@@ -8,7 +8,7 @@ import shutil
 import socket
 
 from documents import TOP, blocks, follow
-from harness import Skip, case, eq, has, main, ne, run, unload_all
+from harness import Skip, case, eq, has, load_both, main, ne, run, unload_all
 from lab import VIP, Lab, Traffic, inside, key, sysctl
 
 lab = Lab(servers=2)
@@ -103,6 +103,7 @@ def nothing_is_scheduled():
 
 @case
 def a_service_is_not_shown():
+    load_both()
     lab.service()
     lab.service("lblc", mark=2)
     shows("A service is not shown by lblctop", "Not shown: FWM 2 has lblc of ip_vs_lblc")
