@@ -135,8 +135,10 @@ def estimators():
 def rates_are_estimated(scheduler):
     lab.service(scheduler, options="-o", weights={"s1": 1000}, port=fresh_port())
     for name, value in (("est_nice", "5"), ("est_cpulist", "0")):
+        before = sysctl(VS + name)
         sysctl(VS + name, value)
         yield sysctl(VS + name)
+        sysctl(VS + name, before)
 
     sent = 0
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from xml.etree import ElementTree
 
-from harness import Skip, case, eq, gt, has, lacks, main, ne, run, unload_all, wait_until
+from harness import Skip, case, eq, gt, has, lacks, load_both, main, ne, run, unload_all, wait_until
 from lab import VIP, VIP6, Lab, Traffic, inside, key, sysctl
 
 try:
@@ -247,6 +247,7 @@ def a_verdict_is_of_its_interval():
 
 @case
 def a_service_of_c_is_named():
+    load_both()
     lab.service("lblc")
     out, err, status = said("--once", "--interval", "0.1")
     assert (out, status) == ("", 1) and "(FWM 1 has lblc of ip_vs_lblc)" in err, (out, err)
