@@ -324,8 +324,9 @@ impl<'a, T: Scheduler> Listed<'a, T> {
     }
 }
 
-/// The number under which the pernet core keeps our slot in each namespace; it is set by
-/// `register_pernet_subsys()`, and 0 while there is no registration.
+/// The number under which the pernet core keeps our slot in each namespace, set by
+/// `register_pernet_subsys()`. It is 0 before the first registration; a registration that fails
+/// leaves the number behind, and the module is not loaded then.
 pub(super) static ID: AtomicU32 = AtomicU32::new(0);
 
 /// The slot of a namespace: memory of the size of a pointer, which the pernet core allocates before

@@ -100,8 +100,8 @@ impl State {
         self.values.get(setting)
     }
 
-    /// Notes that a table got another hash key: who walks over it may see an entry twice, or not.
-    /// Any context.
+    /// Notes that a table got another hash key: a walk over it may have missed an entry, or met one
+    /// twice. Any context.
     pub(crate) fn rekeyed(&self) {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
