@@ -95,7 +95,7 @@ as_root() {
 }
 
 # Debian 13 roots, each with the packages of scripts/LIST.packages: `root` is the tool root, in which
-# everything is built and run; there are others for Debian packages and for whole machines. (`make matrix` replaces
+# everything is built and run; there are others for guests, Debian packages and whole machines. (`make matrix` replaces
 # the tool root by another one for some kernels, with LBLC_ROOT.)
 debian_root() { # LIST
 	[[ $1 == root && -n ${LBLC_ROOT:-} ]] && echo "$LBLC_ROOT" && return
@@ -104,15 +104,8 @@ debian_root() { # LIST
 # shellcheck disable=SC2034 # used by the scripts that source this file
 ROOT=$(debian_root root)
 
-# make-root reads root.packages only, and is part of the keys of everything that is built in the tool root, so a
-# change to it would rebuild all of that. For another list, that list is mounted over root.packages.
-make_root() { # LIST DIR
-	if [[ $1 == root ]]; then
-		"$TOP/scripts/lib/make-root" "$2"
-		return
-	fi
-	as_root sh -c 'mount --bind "$1" "$2" && exec "$3" "$4"' sh \
-		"$TOP/scripts/$1.packages" "$TOP/scripts/root.packages" "$TOP/scripts/lib/make-root" "$2"
+make_debian_root() { # LIST
+	cached "$(debian_root "$1")" "$TOP/scripts/lib/make-root" "$1"
 }
 
 # in_debian LIST [FROM:TO]... -- COMMAND...: runs COMMAND in the Debian root LIST, as root, with the checkout at
@@ -126,7 +119,7 @@ in_debian() {
 		shift
 	done
 	shift
-	cached "$root" make_root "$list"
+	make_debian_root "$list"
 	as_root "$TOP/scripts/lib/enter-root" "$root" "$TOP:/work" "${binds[@]}" -- "$@"
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Read before arch/um/kernel/stacktrace.c, of kasan. For each stack trace, dump_trace() asks of each word on the
- * stack whether it is an address of code, of modules as well, which takes RCU's lock, and so lockdep. It keeps only
- * the words that are next to a frame pointer. It is asked of these words alone here: KASAN, SLUB and kmemleak save a
- * trace with each object, and spent 70 % of the CPU on all the others.
+ * Included before arch/um/kernel/stacktrace.c in the kernel `kasan`. dump_trace() calls __kernel_text_address() for
+ * each word on the stack, which enters an RCU read-side critical section and so calls lockdep, and then keeps only the
+ * words that are next to a frame pointer. This macro tests for the frame pointer first. KASAN, SLUB and kmemleak save
+ * a stack trace with each object; without the macro 70 % of the CPU time went into the other words.
  */
 #include <linux/kernel.h>
 #include <linux/kallsyms.h>
