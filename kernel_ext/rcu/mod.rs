@@ -14,6 +14,7 @@ use kernel::{
 mod buckets;
 pub(crate) mod hash_list;
 mod platform;
+mod rebuild;
 mod writer;
 
 pub(crate) use platform::NodeBox;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! All that `buckets.rs`, `hash_list.rs` and `writer.rs` use of the kernel. `tests/loom` replaces
-//! this file by one with other atomics, locks and grace periods.
+//! All that the four files of the hash list use of the kernel. `tests/loom` replaces this file by
+//! one with other atomics, locks and grace periods.
 
 use super::{
     super::slab::Slab,

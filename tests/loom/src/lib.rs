@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `kernel_ext/rcu/hash_list.rs`, `kernel_ext/rcu/buckets.rs` and `kernel_ext/rcu/writer.rs`,
-//! unchanged, on two platforms other than the kernel.
+//! Four files of `kernel_ext/rcu`, unchanged, on two platforms other than the kernel:
+//! `hash_list.rs`, `buckets.rs`, `rebuild.rs` and `writer.rs`.
 //!
 //! - [`loomed`]: loom runs small cases with every order of their threads and of the visibility of
 //!   their stores.

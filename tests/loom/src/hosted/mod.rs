@@ -8,6 +8,8 @@ mod buckets;
 #[path = "../../../../kernel_ext/rcu/hash_list.rs"]
 mod hash_list;
 mod platform;
+#[path = "../../../../kernel_ext/rcu/rebuild.rs"]
+mod rebuild;
 #[path = "../../../../kernel_ext/rcu/writer.rs"]
 mod writer;
 

@@ -9,6 +9,8 @@ mod hash_list;
 mod memory;
 mod platform;
 mod rcu;
+#[path = "../../../../kernel_ext/rcu/rebuild.rs"]
+mod rebuild;
 #[path = "../../../../kernel_ext/rcu/writer.rs"]
 mod writer;
 
