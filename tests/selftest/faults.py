@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Failed allocations: the 1st, the 2nd, ... allocation of each operation fails, until one attempt needs fewer. An
-operation that fails must return ENOMEM and change nothing; one that succeeds despite the fault must have done all of
-its work. Needs a kernel with fault injection (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC): see the table in scripts/test.
-
-A task writes the number of the allocation that is to fail into its /proc/thread-self/fail-nth, and reads from it how
-many are left until then. So each operation consists of system calls of this thread.
+"""Failed allocations: the 1st, the 2nd, ... allocation of each operation fails, until one attempt needs fewer
+(injection.py). An operation that fails must return ENOMEM and change nothing; one that succeeds despite the fault must
+have done all of its work. Needs a kernel with fault injection (CONFIG_FAILSLAB, CONFIG_FAIL_PAGE_ALLOC): see the table
+in scripts/test.
 
 The kernel's warnings about failed allocations, with stack traces, stay off the console; the last two cases look for
 worse.
@@ -15,7 +13,6 @@ import ctypes
 import errno
 import glob
 import itertools
-import operator
 import os
 import random
 import re
@@ -24,117 +21,21 @@ import socket
 from counted import (DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, calls, conns,
                      numbers)
 from harness import case, eq, ge, gt, ksft, lacks, load_both, main, run, unload_all, wait_until, with_progress
-from lab import Lab, key, sysctl
+from injection import (FULL, INJECTORS, SEED, allocations, attempt, fail_each, inject, ipvs, lab, never_fails, serves,
+                       service, state)
+from lab import key, sysctl
 from load import DISCARD, SO_MARK, Load
-from sockopt import Ipvs
 from verdict import read, write
 
-lab = Lab()
 Load.prepare()
-ipvs = Ipvs()
-FULL = bool(os.environ.get("FULL"))
-SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))
-FAIL = os.open("/proc/thread-self/fail-nth", os.O_RDWR)
-INJECTORS = ("failslab", "fail_page_alloc")
 FINIT_MODULE, DELETE_MODULE = 313, 176  # x86-64
-NEVER = 1 << 30
 libc = ctypes.CDLL(None, use_errno=True)
-
-
-def inject(injector, **settings):
-    for name, value in settings.items():
-        write(f"/sys/kernel/debug/{injector}/{name.replace('_', '-')}", str(value))
-
-
-def attempt(nth, operation):
-    """Runs the operation with its nth allocation failing; returns its error, and how many allocations were left."""
-    os.pwrite(FAIL, b"%d" % nth, 0)
-    error = None
-    try:
-        operation()
-    except OSError as failed:
-        error = failed
-    left = int(os.pread(FAIL, 16, 0))
-    os.pwrite(FAIL, b"0", 0)
-    return error, left
-
-
-def allocations(operation):
-    """Runs the operation without a fault; returns the number of its allocations."""
-    error, left = attempt(NEVER, operation)
-    assert not error and left, error
-    return NEVER - left
-
-
-def state():
-    """What an operation that fails must not change: services, references on modules, settings."""
-    with open("/proc/modules") as file:
-        users = [line.split()[:3:2] for line in file if line.startswith("ip_vs")]
-    settings = [os.path.exists("/proc/sys/" + name) and sysctl(name) for name in (LIMIT, EXPIRATION)]
-    files = [os.path.exists(path) for path in (TABLE, STATS)]
-    return run("ipvsadm -S -n"), users, settings, files
-
-
-def serves():
-    """If there is a service, asserts that it serves, and that its keys keep their servers."""
-    if "-f 1" in run("ipvsadm -S -n"):
-        keys = [key(n) for n in range(6)]
-        homes = lab.send(keys)
-        assert None not in homes and lab.send(keys) == homes, homes
 
 
 def without_files(one, two):
     """Whether both are the same, except for missing sysctls: failing to register one is logged, and is no error."""
     return one[:2] == two[:2] and one[3] == two[3] and all(
         had in (False, wanted) for had, wanted in zip(one[2], two[2]))
-
-
-def fail_each(operation, undo, errors=(errno.ENOMEM,), last=None, check=serves, same=operator.eq,
-              may_have_none=False, others=30):
-    """Does and undoes `operation` as described above, with each allocation failing in turn; with `last`, and without
-    FULL=1, with each of the `last` ones, and with `others` chosen at random. At least one must have failed, unless
-    `may_have_none`. Returns the number of attempts that returned an error."""
-    before = state()
-    total, after = allocations(operation), state()
-    undo()
-    eq(state(), before)
-    nths = itertools.count(1)
-    if last and last < total and not (FULL and others):
-        chosen = sorted(random.Random(SEED).sample(range(1, total - last), min(others, total - last - 1)))
-        nths = itertools.chain(chosen, itertools.count(total - last))
-    failed = survived = injected = 0
-    for nth in nths:
-        error, left = attempt(nth, operation)
-        injected += not left
-        if error:
-            assert not left and error.errno in errors, (nth, left, error)
-            failed += 1
-        else:
-            assert same(state(), after), (nth, state(), after)
-            check()
-            undo()
-            survived += 1
-        assert state() == before, (nth, error, state(), before)
-        check()
-        if left:
-            break
-    assert left and not error, "no attempt succeeded without a fault"
-    assert injected or may_have_none, "no allocation failed"
-    ksft.print_msg(f"{total} allocations: {failed} attempts failed, {survived - 1} succeeded despite the fault"
-                   f" (SEED={SEED})")
-    return failed
-
-
-def never_fails(operation, undo, **more):
-    eq(fail_each(operation, undo, errors=(), **more), 0)
-
-
-def service(scheduler="lblc_rs"):
-    """Adds a service for firewall mark 1 with all servers; it schedules each packet."""
-    run(f"modprobe ip_vs_{scheduler}")
-    ipvs.add(1, scheduler)
-    for name in lab.names:
-        ipvs.add_server(1, lab.address(name), 0, 1000)
 
 
 @case
