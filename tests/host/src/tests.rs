@@ -174,7 +174,7 @@ fn a_full_table_is_collected_in_full_as_well() {
 }
 
 #[test]
-fn the_hash_spreads_what_c_folds() {
+fn the_hash_spreads_addresses_that_c_folds() {
     let mut state = 1u64;
     let hash = Hash::new(|| {
         // Fixed keys; the kernel's are random.
