@@ -325,7 +325,7 @@ def drop_in_after_c_is_refused_and_changes_nothing():
 
 
 @case
-def dropin_takes_what_the_kernels_bool_takes():
+def dropin_is_a_bool_as_the_kernel_parses_it():
     begin()
     for on in ("dropin", "dropin=1", "dropin=Y", "dropin=y", "dropin=true", "dropin=on"):
         run(f"modprobe {OURS} {on}")

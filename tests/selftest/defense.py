@@ -17,7 +17,7 @@ from lab import inside, key, sysctl
 
 @contextlib.contextmanager
 def little_memory(enough=False):
-    """Sets amemthresh so that IPVS considers memory short, or not, whatever there is."""
+    """Sets amemthresh so that IPVS considers memory short, or not, independent of the machine's memory."""
     before = sysctl(VS + "amemthresh")
     sysctl(VS + "amemthresh", 0 if enough else 2 ** 31 - 1)
     try:

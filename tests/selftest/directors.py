@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""flag-2: destinations without a server get the first in the order that docs/directors.md defines, whose
-program says here what must come out; and two directors agree.
+"""flag-2: a destination without a server gets the first one in the order that docs/directors.md defines. The program on
+that page computes the expected order. Two directors agree.
 
-The second director is the client, which schedules what it sends itself to port 81.
+The second director is the client, which schedules the packets that it sends to port 81.
 """
 
 import functools
@@ -27,7 +27,7 @@ def program():
 
 
 def orders(keys, weights, port=0, seed=0):
-    """For each key the servers with a weight, in its order, as the program says."""
+    """For each key the names of the servers that have a weight, in the order that the program computes."""
     ipv6 = ":" in keys[0]
     names = {lab.address(name, ipv6).strip("[]"): name for name in weights}
     servers = " ".join(f"{address},{port},{weights[name]}" for address, name in names.items() if weights[name])
@@ -41,7 +41,7 @@ def firsts(keys, weights, **more):
 
 
 def keys_of(order, weights, count=1, start=0):
-    """So many keys whose order begins like that."""
+    """`count` keys whose order begins with `order`."""
     keys = [key(n) for n in range(start, start + 400)]
     found = [address for address, its in zip(keys, orders(keys, weights)) if its[:len(order)] == list(order)]
     assert len(found) >= count, f"{len(found)} keys with the order {order}"
@@ -49,13 +49,13 @@ def keys_of(order, weights, count=1, start=0):
 
 
 def service(weights=None, flags="flag-2", **more):
-    """A service with that flag."""
+    """Adds a service with `flags`."""
     options = f"-b {flags} " + more.pop("options", "")
     return lab.service(weights=weights or EQUAL, options=options, **more)
 
 
 def same(keys, got, want):
-    """Says which keys went elsewhere."""
+    """Asserts that each key went to the server that it should go to."""
     wrong = [f"{address}: {is_}, not {should}" for address, is_, should in zip(keys, got, want) if is_ != should]
     assert not wrong, f"{len(wrong)} of {len(keys)}: {wrong[:5]}"
 
@@ -78,7 +78,7 @@ def unknown_destinations_go_to_the_first_in_their_order():
 
 
 @case
-def connections_of_every_kind_go_there():
+def every_kind_of_connection_goes_to_the_first_server():
     service()
     keys = [key(n) for n in range(20)]
     same(keys, [lab.ask(address) for address in keys], firsts(keys, EQUAL))
@@ -104,7 +104,7 @@ def without_the_flag_the_least_loaded_is_taken():
 
 
 @case
-def it_is_set_and_cleared_on_a_live_service():
+def the_flag_is_set_and_cleared_on_a_live_service():
     lab.service(weights=EQUAL)
     old, new, newest = [key(n) for n in range(40)], [key(n) for n in range(100, 140)], [key(n) for n in range(200, 400)]
     before = lab.send(old)
@@ -132,7 +132,7 @@ def the_seed_makes_another_order_for_new_destinations():
             want = firsts(new, EQUAL, seed=seed)
             ne(want, firsts(new, EQUAL))
             same(new, lab.send(new), want)
-            run("ipvsadm -E -f 1 -s rr")  # forget
+            run("ipvsadm -E -f 1 -s rr")  # forgets all destinations
             run("ipvsadm -E -f 1 -s lblc_rs -b flag-2")
             before = firsts(old, EQUAL, seed=seed)
             same(old, lab.send(old), before)
@@ -141,7 +141,7 @@ def the_seed_makes_another_order_for_new_destinations():
 
 
 @case
-def the_seed_has_64_bits_and_is_roots_alone():
+def the_seed_has_64_bits_and_only_root_reads_it():
     path = "/proc/sys/" + SEED
     equal((sysctl(SEED), run(f"stat -c %a {path}")), ("0", "600"))
     try:
@@ -170,11 +170,11 @@ def at_its_weight_a_server_is_first_and_above_it_is_not():
     equal(lab.ask(keys[4]), "s2")       # s1 has 4
     lab.release(lab.conns[:1])
     equal(lab.ask(keys[5]), "s1")       # s1 has 3
-    equal(lab.ask(keys[4]), "s2")       # it is known by now
+    equal(lab.ask(keys[4]), "s2")       # it is known now
 
 
 @case
-def flag_1_says_what_is_held_against_the_weight():
+def with_flag_1_all_connections_are_compared_with_the_weight():
     weights = {"s1": 3, "s2": 9}
     keys = keys_of(["s1", "s2"], weights, 8)
     for flags, want in (("flag-2", ["s1"] * 8), ("flag-1,flag-2", ["s1"] * 4 + ["s2"] * 4)):
@@ -207,7 +207,7 @@ def a_destination_that_spills_goes_to_the_next_in_its_order():
     equal([held.server for held in lab.hold(address, 3)], ["s1"] * 3)
     equal(lab.ask(address), "s2")
     lab.release(lab.conns[5:])
-    equal(lab.ask(address), "s2")       # it is known there
+    equal(lab.ask(address), "s2")       # it is known, with s2
 
 
 @case
@@ -245,7 +245,7 @@ def a_removed_server_loses_only_its_destinations_and_gets_new_ones_later():
     want = firsts(asked, left)
     same(asked, lab.send(asked), want)
     lab.ipvs(lab.server("-a", "s2", 1000))
-    # Those that were asked for meanwhile have moved; the others are s2's again.
+    # Destinations that were used meanwhile have moved; the others go to s2 again.
     same(keys, lab.send(keys), want + firsts(keys[50:], EQUAL))
     same(new, lab.send(new), firsts(new, EQUAL))
 
@@ -268,7 +268,7 @@ def an_icmp_error_goes_by_the_services_address():
 
 
 def second_director():
-    """Makes the client schedule what it sends to port 81, to the servers' addresses as the director has them."""
+    """Makes the client a director for the packets that it sends to port 81, with the same addresses of servers."""
     with inside("client"):
         lab.ip([f"{six}route replace {lab.address(name, bool(six)).strip('[]')} via "
                 + (f"fd00:a{n}::2" if six else f"10.0.{20 + n}.2")
@@ -286,8 +286,7 @@ def second_director():
 
 
 def both_directors(keys, names, flag="-b flag-2", ipv6=False):
-    """The answers of two directors whose servers were added in opposite orders: datagrams, and connections for
-    every tenth key."""
+    """The servers to which two directors send a datagram for each key; their servers were added in opposite orders."""
     lab.clear()
     with inside("client"):
         run("ipvsadm -C")
@@ -317,7 +316,7 @@ def two_directors_agree_on_every_unknown_destination():
         one, two = both_directors(keys, lab.names, flag="", ipv6=True)
         unequal = sum(a != b for a, b in zip(one, two))
         print(f"# without flag-2: {unequal} unequal")
-        gt(unequal, KEYS / 2)  # without the flag they do not agree: the comparison sees something
+        gt(unequal, KEYS / 2)  # without the flag they differ, so the comparison can fail
     finally:
         with inside("client"):
             run("ipvsadm -C; nft delete table inet second")

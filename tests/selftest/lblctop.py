@@ -21,7 +21,7 @@ def top(*options, **size):
 
 
 def said(*options, prefix=()):
-    """What lblctop prints: (stdout, stderr, exit status)."""
+    """Runs lblctop; returns (stdout, stderr, exit status)."""
     if not shutil.which("lblctop"):
         raise Skip("there is no lblctop")
     done = subprocess.run([*prefix, "lblctop", *options], text=True, capture_output=True)
@@ -29,7 +29,7 @@ def said(*options, prefix=()):
 
 
 def destinations():
-    """{address and port of a server: how many destinations it has}, of all services."""
+    """{address and port of a server: the number of its destinations}, of all services."""
     found = {}
     with open("/proc/thread-self/net/ip_vs_lblc_rs") as file:
         for line in file:
@@ -40,7 +40,7 @@ def destinations():
 
 
 def judged(interval="0.1"):
-    """What --json says of each service."""
+    """{name: object} of each service, from --json."""
     out, err, status = said("--json", "--interval", interval)
     assert status == 0 and not err, (out, err)
     return {it["service"]: it for it in json.loads(out)["services"]}

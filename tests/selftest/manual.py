@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What the manual page and the documents tell people to type works as it stands there."""
+"""The commands of the manual page and the documents, run as they stand there."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ IP_TRANSPARENT = 19
 
 
 def without_marks():
-    """The director without marks and routes for them, whoever made them."""
+    """Removes all marks from the director, and the routes for them."""
     for table in ("inet lab", "inet cache", "ip cache"):
         run(f"nft delete table {table}", check=False)
     for family in ("-4", "-6"):
@@ -35,14 +35,14 @@ def director():
 
 
 def keeps(ipv6=False):
-    """Destinations are spread over the servers, and each stays with its own."""
+    """Asserts that destinations are spread over the servers, and that each keeps its server."""
     first = [lab.ask(key(n, ipv6)) for n in range(20)]
     assert set(first) == set(lab.names), first
     eq([lab.ask(key(n, ipv6)) for n in range(20)], first)
 
 
 def goes_on(held):
-    """The server of a connection still gets what is sent on it: its end is what it hangs up for."""
+    """Asserts that a connection still reaches its server, which closes it when the client does."""
     held.sock.shutdown(socket.SHUT_WR)
     eq(held.sock.recv(16), b"")
 
@@ -64,8 +64,8 @@ def a_shorter_memory():
 
 
 @case
-def of_a_server_of_weight_1_the_third_connection_leaves():
-    """What README.md and the manual page say of weights."""
+def with_weight_1_the_third_connection_leaves():
+    """README.md and the manual page, about weights."""
     lab.service(weights={"s1": 1, "s2": 1})
     (first,) = lab.hold(key(1))
     (second,) = lab.hold(key(1))
@@ -75,7 +75,7 @@ def of_a_server_of_weight_1_the_third_connection_leaves():
 
 @case
 def half_open_connections_count():
-    """What the manual page says of flag-1: TCP connections are active from their first packet on."""
+    """The manual page, about flag-1: TCP connections are active from their first packet on."""
     lab.service(weights={"s1": 1})
     eq(lab.ask(key(1)), "s1")
     with inside("s1"):
@@ -93,8 +93,8 @@ def half_open_connections_count():
 
 
 @case
-def one_packet_scheduling_knows_no_load():
-    """What README.md and the manual page say of -o: flag-1 has no effect."""
+def flag_1_has_no_effect_with_one_packet_scheduling():
+    """README.md and the manual page, about -o."""
     for options, servers in (("-b flag-1", {"s1", "s2"}), ("-o -b flag-1", {"s1"})):
         lab.clear()
         lab.service(weights={"s1": 1}, options=options)
@@ -105,7 +105,7 @@ def one_packet_scheduling_knows_no_load():
 
 
 def names():
-    """The schedulers, lblc and lblc_rs, that a service can have now, and the modules that this loads."""
+    """(those of lblc and lblc_rs that a service can have now, the modules that are loaded for it)"""
     can = []
     for scheduler in ("lblc", "lblc_rs"):
         if not run(f"ipvsadm -A -f 7 -s {scheduler}", check=False).returncode:
@@ -120,7 +120,7 @@ def remove_sample():
 
 
 @case
-def the_dropin_leaves_c_where_ours_is_not():
+def with_the_dropin_c_is_used_where_ours_is_not_built():
     sample = blocks("docs/keepalived.md", "A new director")[0]
     ours = run("modinfo -n ip_vs_lblc_rs")
     unload_all()
@@ -128,7 +128,7 @@ def the_dropin_leaves_c_where_ours_is_not():
         follow(sample)
         eq(names(), (["lblc", "lblc_rs"], {"ip_vs_lblc_rs"}))
         unload_all()
-        # A kernel for which ours was not built, not installed any more, or cannot be loaded.
+        # A kernel for which our module was not built, or was removed, or whose file is broken.
         os.rename(ours, ours + ".away")
         eq(names(), (["lblc"], {"ip_vs_lblc"}))
         unload_all()
@@ -137,7 +137,7 @@ def the_dropin_leaves_c_where_ours_is_not():
         eq(names(), (["lblc"], {"ip_vs_lblc"}))
         os.unlink(ours)
         os.rename(ours + ".away", ours)
-        # C's has the name, and keeps it until it is unloaded.
+        # C's module has the name, and keeps it until it is unloaded.
         eq(names(), (["lblc"], {"ip_vs_lblc"}))
         unload_all()
         eq(names(), (["lblc", "lblc_rs"], {"ip_vs_lblc_rs"}))
@@ -149,8 +149,8 @@ def the_dropin_leaves_c_where_ours_is_not():
 
 
 @case
-def first_lblc_rs_then_the_dropin():
-    """The way from README.md's module to keepalived's name, while connections go on."""
+def a_running_director_changes_to_the_dropin():
+    """From the scheduler lblc_rs of README.md to the name that keepalived knows; connections go on."""
     unload_all()
     director()
     try:

@@ -131,7 +131,7 @@ def wild(number):
 
 
 def mend(scheduler):
-    """Whatever the messages have left of it: mark 1 is a good service now."""
+    """Makes mark 1 a good service again, in whatever state the messages have left it."""
     whole = MARK | {"scheduler": scheduler, "flags": (4, 2 ** 32 - 1), "timeout": 0, "netmask": 2 ** 32 - 1}
     exists = any(reply["service"].get("fwmark") == 1 and reply["service"]["af"] == socket.AF_INET
                  for reply in netlink.call("GET_SERVICE", dump=True))

@@ -242,7 +242,7 @@ def entries_of_a_users_namespace_are_bounded():
 
 
 def filled(services, keys):
-    """Makes `services` services, or as many as are allowed, and sends more keys than their tables may hold."""
+    """Adds `services` services, or the most that are allowed, and sends more keys than their tables may hold."""
     begin()
     with User() as user:
         made, error = user.do("add", "lblc_rs", 1, services)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The generic netlink family: what it shows of the tables, and what it changes."""
+"""The generic netlink family: it shows and changes the tables."""
 
 import threading
 from collections import Counter
@@ -13,11 +13,11 @@ from ynl import (FILE, FILE_STATS, INET6, MARK, MARK2, answer, as_in_proc, cli, 
 lab = Lab()
 
 
-# What it shows ----------------------------------------------------------------------------------
+# Showing ----------------------------------------------------------------------------------------
 
 @case
 def a_netlink_request_loads_the_module():
-    """IPVS asks for a scheduler's module under the lock that registering a family needs."""
+    """IPVS requests a scheduler's module while it holds the lock that is needed to register a family."""
     for number in range(20):
         unload_all()
         lab.ipvs("-A -f 1 -s lblc_rs")
@@ -79,7 +79,7 @@ def the_kernels_client_shows_entries():
     one = cli("--do", "entry-get", service=MARK, entry=[{"key": key(7)}])
     same((one["service"], one["entry"][0]["server-addr"]), (MARK, lab.address(asked[key(7)])))
     print(f"# cli.py: {one}")
-    # The file is read before and after, as idle times grow meanwhile.
+    # Idle times grow, so the file is read before the dump and after it.
     first, got, last = in_proc(), as_in_proc(entries()), in_proc()
     for service, shown in last.items():
         same(got[service], {one: (server, min(max(got[service][one][1], first[service][one][1]), idle), removed)
@@ -125,7 +125,7 @@ def a_filter_chooses_in_the_kernel():
 
 
 @case
-def what_stays_is_in_a_dump_exactly_once_under_churn():
+def a_dump_has_each_lasting_entry_once_under_churn():
     lab.service(options="-o")
     lab.service(options="-o", mark=2)
     stay = {key(n) for n in range(500)}
@@ -139,7 +139,7 @@ def what_stays_is_in_a_dump_exactly_once_under_churn():
                 missing = stay - set(entries(family)["FWM 1"])
                 assert not missing, f"left out: {sorted(missing)[:5]}"
                 seen["dumps"] += 1
-        except Exception as error:  # told by the case
+        except Exception as error:  # asserted by the case
             failed.append(f"{type(error).__name__}: {error}")
 
     thread = threading.Thread(target=reader)
@@ -166,7 +166,7 @@ def what_stays_is_in_a_dump_exactly_once_under_churn():
     print(f"# {dict(seen)}")
 
 
-# What it changes --------------------------------------------------------------------------------
+# Changing ---------------------------------------------------------------------------------------
 
 @case
 def the_kernels_client_sets_and_deletes():
@@ -186,13 +186,13 @@ def the_kernels_client_sets_and_deletes():
 
 
 def idle_is(destination, least, most):
-    """The entry has been idle for so many milliseconds."""
+    """Asserts that the entry has been idle for at least `least` ms, and less than `most`."""
     shown = entries()["FWM 1"][destination]
     assert least <= shown["idle"] < most, (shown, least, most)
 
 
 @case
-def what_is_set_is_newer_or_replaces():
+def a_set_entry_replaces_any_other_or_an_older_one():
     lab.service()
     same(set_all(MARK, [entry(1, "s1", 100_000)]), answer(created=1))
     idle_is(key(1), 100_000, 110_000)
@@ -236,7 +236,7 @@ def removed_servers_have_a_limit():
     got = [set_all(MARK, many[at:at + 1000]) for at in range(0, 5000, 1000)]
     assert sum(it["created"] for it in got) == 4096 and sum(it["failed"] for it in got) == 904, got
     same(client().do("entry-del", {"filter": {"removed": True}}), {"deleted": 4096})
-    # The work item forgets those that nothing leads to.
+    # The work item frees those that no entry refers to.
     wait_until(lambda: set_all(MARK, [entry(5001, "s2", port=9)])["created"] or
                client().do("entry-del", {"service": MARK, "filter": {}}) and False,
                "there is room for others")
@@ -255,7 +255,7 @@ def a_full_table_makes_room():
 
 
 @case
-def filters_choose_what_is_deleted():
+def a_filter_chooses_the_entries_to_delete():
     lab.service()
     lab.service(mark=2)
     for service in (MARK, MARK2):

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""What the generic netlink family refuses: requests that make no sense, users that may not ask, and
-random messages. What is refused changes nothing. SEED=n repeats the random ones, DECISIONS=n is how many
-there are."""
+"""Requests that the generic netlink family refuses: invalid ones, those of users without the capability, and random
+messages. A refused request changes nothing. SEED=n repeats the random messages, DECISIONS=n is their number."""
 
 import errno
 import json
@@ -21,12 +20,12 @@ lab = Lab()
 
 
 def told():
-    """What /proc says, but for how long nobody has asked: time passes."""
+    """The entries in /proc, without their idle times, which grow."""
     return {service: {one: it[::2] for one, it in shown.items()} for service, shown in in_proc().items()}
 
 
 @case
-def what_is_refused_says_why():
+def each_refusal_says_why():
     lab.service()
     set_all(MARK, [entry(1, "s1")])
     before = told()
@@ -80,7 +79,7 @@ def what_is_refused_says_why():
     else:
         raise AssertionError("two walks in one datagram")
     now = told()
-    # The last one was the last message.
+    # The second one was the last message of its datagram: it may have been executed.
     assert now["FWM 1"] in ({}, before["FWM 1"]), now
     set_all(MARK, [entry(1, "s1")])
     same(list(told()["FWM 1"]), [key(1)])
@@ -137,14 +136,14 @@ def root_of_a_namespace_sees_its_own():
     said = as_user("unshare", "--user", "--net", "--map-root-user", service=True)
     assert said["set"] == answer(created=1) and said["delete"] == {"deleted": 1}, said
     assert len(said["services"]) == 1 and not said["entries"], said
-    # In a namespace of the machine's own, whose root it is not.
+    # In a network namespace of the machine, with no capability there.
     said = as_user("unshare", "--user", "--map-root-user")
     assert set(said.values()) == {errno.EPERM}, said
     same(told(), before)
 
 
 def state(family):
-    """What messages can change: entries and servers, and the counters of changes."""
+    """Everything that a message can change: entries, their servers, and the counters."""
     counters = family.dump("service-get", {})
     return told(), [it["counters"] for it in counters]
 
@@ -184,7 +183,7 @@ def random_messages_change_nothing_when_refused():
     lacks(lab.send([key(n) for n in range(20)]), None)
 
 
-# What a refusal may say.
+# The errors with which a message may be refused.
 CLEAR = {0, errno.EINVAL, errno.ERANGE, errno.ENOENT, errno.EOPNOTSUPP, errno.EBADMSG}
 
 

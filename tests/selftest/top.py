@@ -115,7 +115,7 @@ def keys_choose_a_service():
 
 
 @case
-def whoever_ends_it_the_terminal_is_restored():
+def however_it_ends_the_terminal_is_restored():
     lab.service()
     for end in ("q", "\x1b", "\x03", signal.SIGTERM, signal.SIGHUP):
         with top() as terminal:

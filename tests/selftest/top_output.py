@@ -99,12 +99,14 @@ def a_service_of_c_is_named():
 
 @case
 def services_of_one_mark_have_their_own_servers():
+    load_both()
     lab.service(weights={"s1": 100})
     # An IPv6 service that tunnels to an IPv4 server, and one of each family without any.
     lab.ipvs("-A -f 1 -6 -s lblc_rs", lab.server("-a", "s2", 200, "-f 1 -6", how="-i"))
     lab.ipvs("-A -f 2 -6 -s lblc_rs", "-A -f 2 -s lblc_rs", lab.server("-a", "s3", 300, "-f 2"))
     # One of C's beside ours.
     lab.ipvs("-A -f 3 -s lblc", lab.server("-a", "s4", 400, "-f 3"), "-A -f 3 -6 -s lblc_rs")
+    has(run("ipvsadm -S -n"), "-A -f 3 -s lblc\n")
     found = {name: [(it["server"], it["weight"]) for it in service["servers"]]
              for name, service in judged().items()}
     assert found == {"FWM 1": [("10.0.11.2:0", 100)], "FWM6 1": [("10.0.12.2:0", 200)],
@@ -194,7 +196,7 @@ def prometheus_can_read_it():
 
 
 @case
-def what_is_wrong_is_said_in_one_line():
+def an_error_is_one_line():
     def refuses(pattern, status, *options, **more):
         out, err, code = said(*options, **more)
         assert code == status and not out and err.count("\n") == 1, (out, err, code)
@@ -228,7 +230,7 @@ def what_is_wrong_is_said_in_one_line():
 
 
 @case
-def a_reader_that_goes_away_is_no_trouble():
+def a_closed_pipe_is_no_error():
     lab.service()
     eq(said("--help")[0][:10], "Shows what")
     eq(said("--version")[0][:8], "lblctop ")

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The tracepoints, through tracefs and by the bpftrace commands of the manual page. Needs a kernel with tracing."""
+"""The tracepoints, by tracefs and by the bpftrace commands of the manual page. Needs a kernel with tracing."""
 
 import contextlib
 import os
@@ -199,7 +199,7 @@ def bpftrace(command):
         since, before = time.monotonic(), None
 
         def is_attached():
-            """Whether it waits for events, and has opened no other file for two seconds."""
+            """Whether bpftrace waits for events, and has opened no other file for two seconds."""
             nonlocal since, before
             files = os.listdir(f"/proc/{child.pid}/fd")
             if files != before:

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The faults of docs/troubleshooting.md: each is made, and its commands say what the page says."""
+"""Makes each fault of docs/troubleshooting.md; the page's commands must print what the page says."""
 
 import contextlib
 import os
@@ -36,7 +36,7 @@ def section(title):
 
 
 def shows(title, *words, block=0):
-    """The commands of a section print these words, which the section has as well; returns all that they print."""
+    """Runs a section's commands; asserts that both their output and the section have `words`. Returns the output."""
     if not shutil.which("lblctop"):
         raise Skip("there is no lblctop")
     for it in words:

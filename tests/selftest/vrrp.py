@@ -23,7 +23,7 @@ LONG = 60  # seconds: an election takes four, more where the machine is busy
 
 
 class Talkers(Servers):
-    """Servers that answer whatever they are told with their name."""
+    """Servers that answer everything they receive with their names."""
 
     def talk(self, sock, name):
         if sock.recv(4096):
@@ -33,7 +33,7 @@ class Talkers(Servers):
 
 
 class Keepalived:
-    """The keepalived of a director, with the sample of the documentation, words of which change."""
+    """The keepalived of a director, with the sample configuration, in which `changes` replaces words."""
 
     def __init__(self, director, changes):
         path = f"/tmp/{director}."
@@ -58,7 +58,7 @@ class Keepalived:
             file.write(self.text)
 
     def reload(self, old, new):
-        """The daemon reads its configuration again, changed."""
+        """Changes the configuration, and makes the daemon read it again."""
         self.change(old, new)
         self.process.send_signal(signal.SIGHUP)
 
@@ -67,18 +67,18 @@ class Keepalived:
             return file.read()
 
     def end(self):
-        """The daemon ends and takes its services along."""
+        """Ends the daemon, which removes its services."""
         self.process.terminate()
         self.process.wait()
 
     def kill(self):
-        """The daemon and its children are gone at once."""
+        """Kills the daemon and its children; the services stay."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
 
 class Pair(Lab):
-    """The network above; each case makes its directors anew."""
+    """The network above. Each case creates its own directors."""
 
     def __init__(self):
         self.names = ["s1", "s2", "s3"]
@@ -105,7 +105,7 @@ class Pair(Lab):
             self.no_rp_filter(["all", "eth0"])
 
     def director(self, name, **changes):
-        """Makes a director and starts its keepalived."""
+        """Creates a director and starts its keepalived."""
         self.host(name, f"10.0.1.1{name[1]}", "rule add fwmark 1 lookup 100",
                   "route add local default dev lo table 100")
         with inside(name):
@@ -121,7 +121,7 @@ class Pair(Lab):
         return self.daemons[name]
 
     def clear(self):
-        """No connection, no director."""
+        """Closes all connections and deletes the directors."""
         for connection in self.conns:
             connection.close()
         self.conns.clear()
@@ -134,7 +134,7 @@ class Pair(Lab):
             run(f"ip netns del {name}")
 
     def wait(self, condition, what):
-        """Waits for what keepalived does, and says what it said if that was in vain."""
+        """Waits for a condition that keepalived brings about; if it does not, the error has the daemons' logs."""
         try:
             wait_until(condition, what, LONG)
         except RuntimeError as error:
@@ -144,18 +144,18 @@ class Pair(Lab):
 
     @staticmethod
     def role(director):
-        """What keepalived has made of a director: master, backup, or nothing yet."""
+        """The role of a director: "master", "backup", or None before keepalived has decided."""
         vip = f" {VIP}/" in run(f"ip -n {director} -4 -o addr show dev eth0")
         daemon = run(f"ip netns exec {director} ipvsadm -l --daemon").split()
         return daemon[0] if daemon and vip == (daemon[0] == "master") else None
 
     def ready(self, director):
-        """Whether all servers are there."""
+        """Whether the director's service has all servers."""
         with inside(director):
             return set(self.counters()) == set(self.names)
 
     def pair(self, **changes):
-        """Starts both directors; returns (master, backup) once both know what they are."""
+        """Starts both directors; returns (master, backup) once both have a role."""
         for name in DIRECTORS:
             self.director(name, **changes)
         self.wait(lambda: sorted(map(self.role, DIRECTORS), key=str) == ["backup", "master"]
@@ -163,7 +163,7 @@ class Pair(Lab):
         return sorted(DIRECTORS, key=self.role, reverse=True)
 
     def fail_over(self, master, backup):
-        """The master goes without a word; returns when the backup has taken over."""
+        """Cuts the master off and kills its keepalived; returns when the backup has taken over."""
         run(f"ip -n switch link set {master} down")
         self.daemons.pop(master).kill()
         self.tell()
@@ -174,18 +174,18 @@ class Pair(Lab):
         return {address: self.connect(address, timeout=LONG).server for address in addresses}
 
     def tell(self):
-        """Says something on each connection."""
+        """Sends a line on each connection."""
         for connection in self.conns:
             connection.sock.send(b"hello\n")
 
     def hear(self):
-        """Waits until each connection's own server has answered."""
+        """Waits until each connection's server has answered, and checks that it is still the same one."""
         for connection in self.conns:
             answer = connection.sock.recv(64).decode().strip()
             assert answer == connection.server, f"{connection.server} has become {answer!r}"
 
     def copied(self, backup):
-        """Lets the connections talk until the backup knows all of them."""
+        """Sends on the connections until the backup has all of them."""
         ports = {connection.sock.getsockname()[1] for connection in self.conns}
 
         def all_there():
@@ -219,7 +219,7 @@ def weights_of(director):
 
 
 def table(director):
-    """{destination: server} of what the module remembers there."""
+    """{destination: server} from the table of a director."""
     with inside(director), open(TABLE) as file:
         lines = [line.split() for line in file if line.startswith("  ")]
     by_address = {lab.address(name): name for name in lab.names}
@@ -227,7 +227,7 @@ def table(director):
 
 
 def counters(director):
-    """The sum of what the module has counted there."""
+    """The sum of the module's counters on a director."""
     with inside(director), open(TABLE + "_stats") as file:
         return sum(int(word) for word in file.readline().split()[3::2])
 
@@ -256,7 +256,7 @@ def connections_go_on_through_the_backup():
 
 
 def all_on_s1(master):
-    """Destinations that the master sends to s1, to which nobody else would send all of them."""
+    """Makes the master send nine destinations to s1; by load alone they would be spread. Returns them."""
     addresses = [key(n) for n in range(9)]
     with inside(master):
         lab.ipvs(*(lab.server("-e", name, 0) for name in ("s2", "s3")))
@@ -283,8 +283,8 @@ def the_table_is_not_copied_but_learned_anew():
     eq(table(backup), {})  # connections are copied, the table is not
     lab.fail_over(master, backup)
     lab.hear()
-    eq(table(backup), {})  # a connection that goes on is not scheduled
-    # s1 is the busiest now, so it is not what anybody gets who is not remembered.
+    eq(table(backup), {})  # established connections are not scheduled
+    # s1 has the most connections now, so unknown destinations go to the others.
     learned = {address: lab.ask(address, timeout=LONG) for address in addresses}
     assert set(learned.values()) == {"s2", "s3"}, learned
     eq(table(backup), learned)
@@ -294,7 +294,7 @@ def the_table_is_not_copied_but_learned_anew():
 
 
 @case
-def with_c_it_is_not_copied_either():
+def cs_table_is_not_copied_either():
     unload_all()
     master, backup = lab.pair()
     eq(loaded() & {"ip_vs_lblc", "ip_vs_lblc_rs"}, {"ip_vs_lblc"})
@@ -306,7 +306,7 @@ def with_c_it_is_not_copied_either():
 
 
 def kept(addresses, **changes):
-    """How many destinations keep their server when the master dies under traffic."""
+    """The number of destinations that keep their server when the master dies under traffic."""
     master, backup = lab.pair(**changes)
     with Traffic() as traffic:
         before = {address: lab.ask(address) for address in addresses}
@@ -324,7 +324,7 @@ def with_flag_2_a_backup_sends_destinations_where_the_master_did():
     drop_in()
     addresses = [key(n) for n in range(1000, 1200)]
     without, with_it = kept(addresses), kept(addresses, **{"# flag-2": "flag-2"})
-    print(f"# of {len(addresses)} destinations keep their server: {without}; with flag-2: {with_it}")
+    print(f"# of {len(addresses)} destinations, {without} keep their server; with flag-2, {with_it}")
     assert with_it >= 190, f"{with_it} of 200"
     assert without < 190, f"{without} of 200 even without the flag: the case shows nothing"
 
@@ -340,7 +340,7 @@ def a_running_keepalived_is_switched_over():
     try:
         with Traffic() as traffic, inside(director):
             traffic.flows()
-            # As docs/keepalived.md says.
+            # The steps of docs/keepalived.md.
             run(f"cp {SAMPLES}/ip_vs_lblc_rs-dropin.conf /etc/modprobe.d/")
             run("ipvsadm -E -f 1 -s wlc")
             run("rmmod ip_vs_lblc")
@@ -354,7 +354,7 @@ def a_running_keepalived_is_switched_over():
     learned = {address: lab.ask(address) for address in addresses}
     known = table(director)
     eq(learned.items() - known.items(), set(), "destinations that d1 does not know")
-    # A reload that changes a weight leaves the service, and what it remembers.
+    # A reload that changes weights keeps the service and its table.
     daemon.reload("weight 1000", "weight 500")
     lab.wait(lambda: weights(director) == {500}, "keepalived changes the weights")
     eq(table(director), known)
@@ -374,7 +374,7 @@ def a_dead_server_loses_its_destinations():
     with inside("s1"):
         run("nft delete table inet dead")
     lab.wait(lambda: "s1" in weights_of("d1"), "keepalived takes s1 back")
-    # What docs/keepalived.md says of destinations that were asked for meanwhile, and of the others.
+    # As docs/keepalived.md says: destinations that were used meanwhile have moved, the others go to s1 again.
     eq({lab.ask(address, timeout=LONG) for address in addresses[:5]} - {"s2", "s3"}, set(), "servers not expected")
     eq([lab.ask(address, timeout=LONG) for address in addresses[5:]], ["s1"] * 4)
 

@@ -132,7 +132,7 @@ fn collect_and_evict_and_insert() {
 }
 
 #[test]
-fn remove_what_hides_a_new_entry() {
+fn remove_the_entry_before_one_that_is_looked_up() {
     explore(|| {
         let world = World::new(TOGETHER, &[]);
         let maker = spawn(1, move || assert!(world.put(1, 10) && world.put(2, 20)));

@@ -250,7 +250,7 @@ fn cancel_a_rebuild_under_two_writers() {
 }
 
 #[test]
-fn two_who_rebuild() {
+fn two_rebuild_at_once() {
     explore(|| {
         let world = World::new(TOGETHER, &[1]);
         let other = spawn(1, move || world.rebuild(1, Some(LAST)));

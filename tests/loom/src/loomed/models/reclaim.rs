@@ -9,7 +9,7 @@ use super::super::{
 };
 
 #[test]
-fn evict_what_is_in_use() {
+fn evict_an_entry_in_use() {
     explore(|| {
         let world = World::new(TOGETHER, &[1, 2]);
         let user = spawn(1, move || {
@@ -61,7 +61,7 @@ fn two_removals_and_reclaim() {
 }
 
 #[test]
-fn two_who_reclaim() {
+fn two_reclaim_at_once() {
     explore(|| {
         let world = World::new(TOGETHER, &[1, 2, 3]);
         assert!(world.forget(1) && world.forget(2));

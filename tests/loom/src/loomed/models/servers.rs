@@ -86,7 +86,7 @@ fn a_reference_that_was_taken_and_dropped_again_counts() {
 }
 
 /// A server is listed again and removed again while it is being reaped.
-fn list_again_what_is_reaped(without: Without) {
+fn add_a_server_again_while_it_is_reaped(without: Without) {
     let servers = Arc::new(Servers::listed(ServerRef::new(), without));
     let removed = servers.remove();
     let list = servers.clone();
@@ -113,13 +113,13 @@ fn list_again_what_is_reaped(without: Without) {
 
 #[test]
 fn a_server_is_listed_again_while_it_is_reaped() {
-    explore(|| list_again_what_is_reaped(Without::Nothing));
+    explore(|| add_a_server_again_while_it_is_reaped(Without::Nothing));
 }
 
 #[test]
 #[should_panic(expected = "Causality violation")]
 fn a_server_that_is_listed_again_is_not_marked_any_more() {
-    explore(|| list_again_what_is_reaped(Without::Unmarking));
+    explore(|| add_a_server_again_while_it_is_reaped(Without::Unmarking));
 }
 
 #[test]
