@@ -49,6 +49,16 @@ deb_modules_need_exactly_their_kernel() {
 		grep -qF "$release "
 }
 
+# What docs/monitoring.md names is there.
+deb_lblctop_has_the_monitoring() {
+	local file
+	for file in usr/share/ip_vs_lblc_rs/lblc-rules.yml usr/share/ip_vs_lblc_rs/grafana-dashboard.json \
+		usr/lib/systemd/system/lblctop-textfile.service usr/lib/systemd/system/lblctop-textfile.timer; do
+		cmp "monitoring/$(basename "$file")" "build/deb/unpacked/$file"
+	done
+	[[ -x build/deb/unpacked$(sed -n 's/^ExecStart=\([^ ]*\).*/\1/p' monitoring/lblctop-textfile.service) ]]
+}
+
 # The package has all files that `make modules` reads.
 deb_dkms_has_the_whole_source() {
 	local file folders

@@ -22,6 +22,7 @@ mod source;
 mod table;
 #[cfg(test)]
 mod tests;
+mod textfile;
 mod verdict;
 
 use model::View;
@@ -63,11 +64,14 @@ fn run(options: &Options) -> Result<(), Trouble> {
             source.read()?;
             print(&json::text(&after(&mut source, options)?))
         }
-        Output::Prometheus => {
-            source.read()?;
-            print(&prometheus::text(&after(&mut source, options)?))
-        }
+        Output::Prometheus => print(&metrics(&mut source, options)?),
+        Output::Textfile(path) => textfile::replace(path, metrics(&mut source, options)),
     }
+}
+
+fn metrics(source: &mut Source, options: &Options) -> Result<String, Trouble> {
+    source.read()?;
+    Ok(prometheus::text(&after(source, options)?))
 }
 
 /// What there is to see after an interval.

@@ -6,6 +6,7 @@ use crate::{model::View, source::Trouble};
 use clap::{error::ErrorKind, Parser};
 use std::{
     io::{self, Write},
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -33,14 +34,19 @@ pub(crate) struct Options {
     /// Print everything for Prometheus' textfile collector, after one interval
     #[arg(long, group = "output")]
     prometheus: bool,
+
+    /// Replace FILE, in the folder of Prometheus' textfile collector, by what --prometheus prints
+    #[arg(long, group = "output", value_name = "FILE")]
+    textfile: Option<PathBuf>,
 }
 
 /// Where it goes.
-pub(crate) enum Output {
+pub(crate) enum Output<'a> {
     Screen,
     Once,
     Json,
     Prometheus,
+    Textfile(&'a Path),
 }
 
 impl Options {
@@ -48,7 +54,10 @@ impl Options {
         self.interval
     }
 
-    pub(crate) fn output(&self) -> Output {
+    pub(crate) fn output(&self) -> Output<'_> {
+        if let Some(path) = &self.textfile {
+            return Output::Textfile(path);
+        }
         match (self.once, self.json, self.prometheus) {
             (true, ..) => Output::Once,
             (_, true, _) => Output::Json,

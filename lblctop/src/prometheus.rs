@@ -8,10 +8,18 @@ use crate::{
     table::Table,
     verdict::{self, Level},
 };
-use std::fmt::{Display, Write};
+use std::{
+    fmt::{Display, Write},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// What is to be said if nothing could be read.
+pub(crate) fn down() -> String {
+    Page::new(false).0
+}
 
 pub(crate) fn text(view: &View) -> String {
-    let mut page = Page(String::new());
+    let mut page = Page::new(true);
     let all = &view.services;
     page.family("lblc_services", "gauge", "Services that the scheduler has.");
     page.sample("lblc_services", &[], all.len());
@@ -26,7 +34,7 @@ pub(crate) fn text(view: &View) -> String {
         }
     }
     let name = "lblc_interval_seconds";
-    page.family(name, "gauge", "The interval that lblc_verdict is of.");
+    page.family(name, "gauge", "Length of the interval that lblc_verdict judges.");
     if let Some(interval) = view.elapsed {
         page.sample(name, &[], interval.as_secs_f64());
     }
@@ -34,7 +42,7 @@ pub(crate) fn text(view: &View) -> String {
     page.family(
         name,
         "gauge",
-        "Whether locality works: 1 for the level that it has.",
+        "Whether locality works, judged by one interval: 1 for the level that it has, else 0.",
     );
     for it in all {
         let level = verdict::of(it).level;
@@ -62,7 +70,7 @@ pub(crate) fn text(view: &View) -> String {
         }
     }
     let name = "lblc_table_events_total";
-    page.family(name, "counter", "What became of the table, by event.");
+    page.family(name, "counter", "Changes of the table, by event.");
     for it in all {
         for (event, value) in it.total.0.iter().filter(|(event, _)| !is_result(event)) {
             page.sample(name, &[("service", &it.name), ("event", event)], value);
@@ -71,48 +79,58 @@ pub(crate) fn text(view: &View) -> String {
     page.tables(
         all,
         "lblc_entries",
-        "Destinations that are remembered.",
+        "Destinations in the table.",
         |it| it.entries,
     );
     page.tables(
         all,
         "lblc_max_entries",
-        "How many may be remembered.",
+        "Limit of the destinations in the table.",
         |it| it.max,
     );
-    page.tables(all, "lblc_buckets", "Buckets of the table.", |it| {
+    page.tables(all, "lblc_buckets", "Buckets of the table's hash.", |it| {
         it.buckets
     });
-    page.tables(all, "lblc_table_bytes", "Memory of the table.", |it| {
+    page.tables(all, "lblc_table_bytes", "Memory that the table takes, in bytes.", |it| {
         it.bytes
     });
     page.tables(
         all,
         "lblc_expiration_seconds",
-        "How long a destination may be idle.",
+        "Idle time after which a destination is forgotten, in seconds.",
         |it| it.expiration,
     );
     page.servers(
         all,
         "lblc_server_destinations",
-        "Destinations that a server has.",
+        "Destinations that belong to a server.",
         |it| Some(it.destinations),
     );
-    page.listed(all, "lblc_server_weight", "The weight of a server.", |it| {
+    page.listed(all, "lblc_server_weight", "Weight of a server.", |it| {
         it.weight
     });
     page.listed(
         all,
         "lblc_server_active_connections",
-        "Its active connections.",
+        "Active connections of a server.",
         |it| it.active,
     );
     page.listed(
         all,
         "lblc_server_inactive_connections",
-        "Its other connections.",
+        "Connections of a server that are not active.",
         |it| it.inactive,
     );
+    let name = "lblc_server_stuck";
+    let help = "Whether a server has open connections and completed none lately.";
+    page.family(name, "gauge", help);
+    for it in all {
+        for server in it.servers.iter().filter(|it| it.listed.is_some()) {
+            let address = server.address.to_string();
+            let stuck = u8::from(it.stuck.contains(&server.address));
+            page.sample(name, &[("service", &it.name), ("server", &address)], stuck);
+        }
+    }
     page.0
 }
 
@@ -124,6 +142,20 @@ fn is_result(name: &str) -> bool {
 struct Page(String);
 
 impl Page {
+    /// A page that says whether what follows could be read, and when.
+    fn new(up: bool) -> Self {
+        let mut page = Self(String::new());
+        let help = "Whether the scheduler could be read: 0 if its module is not loaded.";
+        page.family("lblc_up", "gauge", help);
+        page.sample("lblc_up", &[], u8::from(up));
+        let name = "lblc_timestamp_seconds";
+        page.family(name, "gauge", "Unix time at which these metrics were read.");
+        // A clock before 1970 is as wrong as one that says 1970.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        page.sample(name, &[], now.unwrap_or_default().as_secs());
+        page
+    }
+
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.write(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
     }

@@ -31,6 +31,7 @@ pub(crate) enum Trouble {
     NotLoaded(String),
     NotAllowed,
     Unreadable(PathBuf, io::Error),
+    Unwritable(PathBuf, io::Error),
     /// And what has other schedulers.
     NoServices(String),
     /// And which there are.
@@ -53,7 +54,9 @@ impl fmt::Display for Trouble {
                 write!(f, ": modprobe ip_vs_lblc_rs")
             }
             Self::NotAllowed => write!(f, "only root may read /proc/net/{TABLE}"),
-            Self::Unreadable(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Unreadable(path, error) | Self::Unwritable(path, error) => {
+                write!(f, "{}: {error}", path.display())
+            }
             Self::NoServices(others) if others.is_empty() => write!(
                 f,
                 "there are no services in this network namespace: ipvsadm -A ... -s lblc_rs"

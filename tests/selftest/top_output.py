@@ -3,9 +3,7 @@
 """What lblctop(8) prints: text, JSON, metrics, errors."""
 
 import json
-import os
 import re
-import tempfile
 
 from harness import case, eq, gt, has, lacks, load_both, main, ne, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key
@@ -138,25 +136,6 @@ def a_dead_server_is_named():
     finally:
         with inside("s2"):
             run("nft delete table inet dead")
-
-
-@case
-def metrics_do_not_outlive_the_module():
-    """The manual's command, as it stands there."""
-    with open("/work/man/lblctop.8") as file:
-        page = file.read().split("For Prometheus, once a minute", 1)[1]
-    command = page.split(".Bd -literal -offset indent\n", 1)[1].split(".Ed\n", 1)[0]
-    lab.service()
-    with tempfile.TemporaryDirectory() as folder:
-        run(command, cwd=folder)
-        eq(os.listdir(folder), ["lblc.prom"])
-        with open(folder + "/lblc.prom") as file:
-            has(file.read(), "lblc_services 1\n")
-        run("ipvsadm -C")
-        wait_until(lambda: not run("rmmod ip_vs_lblc_rs", check=False).returncode, "the module goes")
-        done = run(command, cwd=folder, check=False)
-        assert "the module is not loaded" in done.stderr, done
-        eq(os.listdir(folder), [])
 
 
 @case
