@@ -34,7 +34,11 @@ pub(crate) fn text(view: &View) -> String {
         }
     }
     let name = "lblc_interval_seconds";
-    page.family(name, "gauge", "Length of the interval that lblc_verdict judges.");
+    page.family(
+        name,
+        "gauge",
+        "Length of the interval that lblc_verdict judges.",
+    );
     if let Some(interval) = view.elapsed {
         page.sample(name, &[], interval.as_secs_f64());
     }
@@ -76,12 +80,9 @@ pub(crate) fn text(view: &View) -> String {
             page.sample(name, &[("service", &it.name), ("event", event)], value);
         }
     }
-    page.tables(
-        all,
-        "lblc_entries",
-        "Destinations in the table.",
-        |it| it.entries,
-    );
+    page.tables(all, "lblc_entries", "Destinations in the table.", |it| {
+        it.entries
+    });
     page.tables(
         all,
         "lblc_max_entries",
@@ -91,9 +92,12 @@ pub(crate) fn text(view: &View) -> String {
     page.tables(all, "lblc_buckets", "Buckets of the table's hash.", |it| {
         it.buckets
     });
-    page.tables(all, "lblc_table_bytes", "Memory that the table takes, in bytes.", |it| {
-        it.bytes
-    });
+    page.tables(
+        all,
+        "lblc_table_bytes",
+        "Memory that the table takes, in bytes.",
+        |it| it.bytes,
+    );
     page.tables(
         all,
         "lblc_expiration_seconds",

@@ -41,6 +41,10 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         _ => {}
     }
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create_new(true).mode(0o644).open(path)?;
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o644)
+        .open(path)?;
     file.write_all(text.as_bytes())
 }
