@@ -23,3 +23,21 @@ def blocks(document, title):
 def follow(block):
     """Runs a block in a shell, in the checkout; the first command that fails is an error."""
     return run(["bash", "-ec", block], cwd=TOP)
+
+
+def without_marks():
+    """Removes all marks from the director, and the routes for them."""
+    for table in ("inet lab", "inet cache", "ip cache", "inet sessions"):
+        run(f"nft delete table {table}", check=False)
+    for family in ("-4", "-6"):
+        for mark in (1, 2):
+            while not run(f"ip {family} rule del fwmark {mark}", check=False).returncode:
+                pass
+        run(f"ip {family} route flush table 100", check=False)
+
+
+def director(ipv6=False):
+    """The director of README.md, with or without its IPv6 part."""
+    without_marks()
+    for block in blocks("README.md", "The director")[:1 + ipv6]:
+        follow(block)

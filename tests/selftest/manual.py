@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 
-from documents import blocks, follow
+from documents import blocks, director, follow, without_marks
 from harness import case, commands, eq, has, loaded, main, ne, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key, sysctl
 
@@ -15,23 +15,6 @@ lab = Lab(servers=2)
 DAILY = "docs/daily-work.md"
 DROPIN = "/etc/modprobe.d/ip_vs_lblc_rs-dropin.conf"
 IP_TRANSPARENT = 19
-
-
-def without_marks():
-    """Removes all marks from the director, and the routes for them."""
-    for table in ("inet lab", "inet cache", "ip cache"):
-        run(f"nft delete table {table}", check=False)
-    for family in ("-4", "-6"):
-        for mark in (1, 2):
-            while not run(f"ip {family} rule del fwmark {mark}", check=False).returncode:
-                pass
-        run(f"ip {family} route flush table 100", check=False)
-
-
-def director():
-    """The director of README.md."""
-    without_marks()
-    follow(blocks("README.md", "The director")[0])
 
 
 def keeps(ipv6=False):
