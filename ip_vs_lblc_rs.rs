@@ -3,7 +3,7 @@
 //! IPVS: locality-based least-connection scheduling, in Rust.
 //!
 //! New connections to one destination address keep going to the same real server, unless that
-//! server is overloaded while another one is half idle.
+//! server is overloaded while another one is below half of its weight.
 //!
 //! C version of this scheduler:
 //! [`net/netfilter/ipvs/ip_vs_lblc.c`](srctree/net/netfilter/ipvs/ip_vs_lblc.c).

@@ -41,8 +41,8 @@ impl Dest {
     }
 
     /// A server that is in no list: it has weight 0 and no connection, so it gets no new one, and
-    /// it is not below half of its weight. What is read of it may be used like that of any other;
-    /// no reference may be taken.
+    /// it is not below half of its weight. Its fields may be read like those of any other server,
+    /// but no reference may be taken.
     pub(super) fn nobody() -> &'static Self {
         static NOBODY: Dest = Dest(Opaque::zeroed());
         &NOBODY

@@ -72,7 +72,7 @@ impl<'a> Header<'a> {
     ///
     /// # Safety
     ///
-    /// `ptr` points to a header that C filled in for address family `af` and that nobody changes
+    /// `ptr` points to a header that C filled in for address family `af` and that does not change
     /// during `'a`.
     pub(crate) unsafe fn from_raw(ptr: *const bindings::ip_vs_iphdr, af: u16) -> Self {
         // INVARIANT: As the caller promises.

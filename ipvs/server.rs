@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A real server as schedulers remember it: by address and port, so that what is known of it is
-//! good again when it was removed and comes back.
+//! A real server as schedulers remember it: by address and port, so that entries of a server that
+//! was removed are valid again when the same server is added again.
 //!
-//! Who points to whom: `==>` is a counted reference, `-->` a pointer that RCU keeps valid.
+//! The objects: `==>` is a counted reference, `-->` a pointer that RCU keeps valid.
 //!
 //! ```text
 //!   DestSlot (in an entry of the table) ==> Server <== Record <== Servers
-//!   Slot <-- Array <-- Servers              DestHold <== Record, while the server is listed
+//!   ArrayEntry <-- Array <-- Servers        DestHold <== Record, while the server is listed
 //!
-//!   Slot   --> Server, --> ip_vs_dest       both while the server is listed
-//!   Server --> ip_vs_dest                   while the server is listed
-//!   DestHold  ==> ip_vs_dest                   keeps it for a grace period longer
+//!   ArrayEntry --> Server, --> ip_vs_dest   both while the server is listed
+//!   Server     --> ip_vs_dest               while the server is listed
+//!   DestHold   ==> ip_vs_dest               keeps it for a grace period longer
 //! ```
 //!
-//! | event | what happens |
+//! | event | effect |
 //! |---|---|
-//! | the core lists it | its record, new or old, gets a lease, and a slot at the end |
-//! | the core unlinks it | slot empty, `dest` null; after a grace period, no lease |
-//! | it comes back | another lease and slot for its record: its cells are good again |
-//! | no cell leads to it, and it is removed | `Servers::reap()` frees it |
+//! | the core lists it | its record, new or old, gets a `DestHold`, and the array an entry |
+//! | the core unlinks it | array entry empty, `dest` null; a grace period later, no `DestHold` |
+//! | the core lists it again | as above; each `DestSlot` with this server is valid again |
+//! | it is removed, and no `DestSlot` leads to it | `Servers::reap()` frees it |
 
 use super::{
     name::Endpoint,
@@ -58,8 +58,8 @@ use kernel::prelude::*;
 pub(crate) struct Server {
     /// The core's server, or null while it is removed.
     dest: AtomicPtr<bindings::ip_vs_dest>,
-    /// With at most this many active connections it is good whatever else is known; -1: more has to
-    /// be looked at.
+    /// The greatest number of active connections with which a fast check is enough to keep the
+    /// server; -1: never.
     capacity: AtomicI32,
     endpoint: Endpoint,
     tag: u64,
@@ -72,7 +72,8 @@ struct Written {
     /// The number of references in the lower half; in the upper half, the number that were ever
     /// taken, modulo 2^32.
     references: AtomicU64,
-    /// Its slot in the current array, or [`Server::NO_SLOT`]. Only the control plane uses it.
+    /// The number of its entry in the current array, or [`Server::NO_SLOT`]. Only the control plane
+    /// uses it.
     slot: AtomicUsize,
 }
 
@@ -111,8 +112,8 @@ impl Server {
     #[inline(always)]
     pub(crate) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<&'g Dest> {
         let dest = self.dest.load(Ordering::Acquire);
-        // SAFETY: `dest` is not null, so it was listed within this read-side section: the lease
-        // that keeps it is dropped a grace period after `self.dest` was set to null.
+        // SAFETY: `dest` is not null, so it was listed within this read-side section: the
+        // `DestHold` that keeps it is dropped a grace period after `self.dest` was set to null.
         (!dest.is_null()).then(|| unsafe { Dest::from_raw(dest) })
     }
 
@@ -194,19 +195,18 @@ impl ServerRef {
 
     /// Another reference to a server that was found through one.
     fn to(server: &Server) -> Self {
-        // `server` is reachable only while somebody holds a reference to it, so the count is
-        // non-zero.
+        // `server` is reachable only while a reference to it is held, so the count is non-zero.
         let references = &server.written.references;
         references.fetch_add(Self::TAKEN, Ordering::Relaxed);
         // INVARIANT: Counted above.
         Self(NonNull::from(server))
     }
 
-    /// If nobody else has a reference: a value that changes for good when somebody takes one.
+    /// If this is the only reference: a value that never returns once another one is taken.
     pub(super) fn unshared(&self) -> Option<Unshared> {
-        // Acquire pairs with the release of `drop()`: the cell that dropped the last other
-        // reference was turned away before a grace period that is waited for after this, so no
-        // reader that begins during it finds the server through that cell.
+        // Acquire pairs with the release of `drop()`: the `DestSlot` that dropped the last other
+        // reference was changed before the grace period for which the caller waits next, so no
+        // reader that begins during it finds the server through that `DestSlot`.
         let references = self.written.references.load(Ordering::Acquire);
         (references as u32 == 1).then_some(Unshared(references))
     }
@@ -235,45 +235,44 @@ impl Drop for ServerRef {
     }
 }
 
-/// What a fast check of a server says.
+/// The result of a fast check of a server.
 pub(crate) enum FastCheck<'g> {
     /// It is listed, not quiesced, has no upper threshold, and at most as many active connections
     /// as its weight.
     Good(&'g Dest),
     /// As above, but it has more active connections.
     Full(&'g Dest),
-    /// More has to be looked at.
+    /// The fast check does not decide.
     Unclear,
 }
 
-/// A place that leads to a server, and can be turned to another one under its readers.
+/// A reference to a server that can be replaced while readers use it.
 ///
-/// `Servers` keeps every server for a grace period after the last cell was turned away from it (see
-/// `Servers::reap()`), so readers need no reference.
+/// `Servers` keeps every server for a grace period after the last `DestSlot` with it was changed
+/// (see `Servers::reap()`), so readers need no reference.
 ///
-/// The two pointers are written one after the other, and a reader may see any two values of them
-/// that there ever were. The hint is only ever compared: with what `server.dest` is at that
-/// moment. If they are equal, the value is one that an acquire load of `server.dest` returned
-/// within the reader's section, whenever the hint was written; the acquire also orders the reads
-/// of the core's server after it. If they differ, the reader takes the long way. So the hint needs
-/// no order.
+/// The two pointers are written one after the other, so a reader may see a value of the one with an
+/// older or newer value of the other. The hint is used for one comparison only, with the present
+/// value of `server.dest`. If they are equal, the value is one that an acquire load of
+/// `server.dest` returned within the reader's section, whenever the hint was written; the acquire
+/// also orders the reads of the core's server after it. If they differ, the reader takes the slow
+/// path. So accesses to the hint need no order.
 ///
 /// # Invariants
 ///
 /// `server` is a [`ServerRef`] taken apart.
 pub(crate) struct DestSlot {
     server: AtomicPtr<Server>,
-    /// What `server.dest` was when it was last looked at: a hint, and never null. A reader has it
-    /// one load earlier than `server.dest`, and goes on while the CPU finds out whether it is
-    /// right.
+    /// An earlier value of `server.dest`: a hint, and never null. A reader has it one load earlier
+    /// than `server.dest`, so the CPU can go on speculatively while it loads that.
     dest: AtomicPtr<bindings::ip_vs_dest>,
 }
 
 impl DestSlot {
-    /// Leads to `server`.
+    /// Makes a `DestSlot` with `server`.
     pub(crate) fn new(server: &Server) -> Self {
         let reference = ManuallyDrop::new(ServerRef::to(server));
-        // INVARIANT: The cell gets the reference, which is not dropped here.
+        // INVARIANT: The `DestSlot` gets the reference, which is not dropped here.
         Self {
             server: AtomicPtr::new(reference.0.as_ptr()),
             dest: AtomicPtr::new(server.dest_hint()),
@@ -283,7 +282,7 @@ impl DestSlot {
     /// The server. Any context; a plain load.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Server {
-        // SAFETY: By the type invariants the cell held a reference to the pointee at some point in
+        // SAFETY: By the type invariants `self` held a reference to the pointee at some point in
         // this read-side section, and `Servers` keeps a server for a grace period after the last
         // such reference is dropped. Acquire pairs with the release of `set()`: the server is
         // initialised.
@@ -308,16 +307,16 @@ impl DestSlot {
         }
     }
 
-    /// Turns to `server`. Under the lock of the entry's chain: `set()` runs once at a time.
+    /// Replaces the server. Under the lock of the entry's chain: `set()` runs once at a time.
     pub(crate) fn set(&self, server: &Server) {
         let new = ManuallyDrop::new(ServerRef::to(server));
-        // INVARIANT: The cell gets the new reference; the old one is dropped here.
+        // INVARIANT: The `DestSlot` gets the new reference; the old one is dropped here.
         let old = self.server.swap(new.0.as_ptr(), Ordering::AcqRel);
         self.dest.store(server.dest_hint(), Ordering::Relaxed);
         drop(NonNull::new(old).map(ServerRef));
     }
 
-    /// Makes the hint right again: the server has come back.
+    /// Updates the hint, after the server was added again.
     pub(crate) fn refresh(&self, rcu: ReadSide<'_>) {
         let hint = self.get(rcu).dest_hint();
         if self.dest.load(Ordering::Relaxed) != hint {
@@ -328,24 +327,24 @@ impl DestSlot {
 
 impl Drop for DestSlot {
     fn drop(&mut self) {
-        // INVARIANT: The cell's reference is dropped with it.
+        // INVARIANT: The reference is dropped with the `DestSlot`.
         drop(NonNull::new(*self.server.get_mut()).map(ServerRef));
     }
 }
 
-/// What keeps the core's server as long as it is in the list, and for a grace period after.
+/// A reference to the core's server, held while that is in the list, and for a grace period after.
 pub(super) struct DestHold {
     rcu: rcu::Head,
     _dest: DestRef,
 }
 
-// SAFETY: `rcu` is private, at this offset, and queued only by `end()`, which consumes the lease.
+// SAFETY: `rcu` is private, at this offset, and queued only by `end()`, which consumes the object.
 unsafe impl rcu::Deferred for DestHold {
     const HEAD: usize = offset_of!(Self, rcu);
 }
 
 impl DestHold {
-    /// Lets `server` stand for `dest`, which is in the list. Process context. Fails with `ENOMEM`.
+    /// Makes `server` refer to `dest`, which is in the list. Process context. Fails with `ENOMEM`.
     pub(super) fn begin(server: &Server, dest: &Dest) -> Result<KBox<Self>> {
         let lease = Self {
             rcu: rcu::Head::new(),
@@ -358,12 +357,12 @@ impl DestHold {
         Ok(lease)
     }
 
-    /// `server`, whose lease this is, has left the list, and its slot is empty.
+    /// Ends the hold of `server`, which has left the list, and whose entry in the array is empty.
     pub(super) fn end(lease: KBox<Self>, server: &Server) {
         server.dest.store(null_mut(), Ordering::Release);
-        // SAFETY: The pointer comes from `into_raw()`, and nothing else points to the lease.
-        // Readers use the core's server that it keeps: `server.dest` is null and the slot empty, so
-        // no new reader finds that, and older ones are in read-side sections.
+        // SAFETY: The pointer comes from `into_raw()`, and nothing else points to the object.
+        // Readers use the core's server that it keeps: `server.dest` is null and the array entry
+        // empty, so no new reader finds that server, and older ones are in read-side sections.
         unsafe { rcu::drop_after_grace_period(KBox::into_raw(lease)) };
     }
 }

@@ -43,10 +43,10 @@ use kernel::{
     sync::Mutex, //
 };
 
-/// How many removed servers there may be before [`Servers::with()`] makes no other one.
+/// The number of removed servers from which on [`Servers::with()`] makes no other one.
 const MAX_REMOVED: usize = 4096;
 
-/// What is known of a server that is or was in the list.
+/// The record of a server that is or was in the list.
 struct Record {
     server: ServerRef,
     /// If it is in the core's list.
@@ -62,16 +62,16 @@ type Records = RBTree<Endpoint, Record>;
 /// # Invariants
 ///
 /// `array` is null or came from `KBox::into_raw()`; an array is freed a grace period after it was
-/// replaced. `records` has a reference on every server from before it is in the array until a grace
-/// period after it was removed and nobody else had a reference, or could still take one.
+/// replaced. `records` has a reference on every server from before it is in the array until it was
+/// removed, no other reference is left, and a grace period has passed in which none was taken.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Servers {
     array: AtomicPtr<Array>,
-    /// Memory was short when a server came: the array lacks it.
+    /// Memory was short when a server was added: it is missing in the array.
     incomplete: AtomicBool,
-    /// The number of records without a lease.
+    /// The number of records without a `DestHold`.
     removed: AtomicUsize,
-    /// No grace period is waited for under this mutex: the control plane takes it.
+    /// Not held while waiting for a grace period, because the control plane takes it.
     #[pin]
     records: Mutex<Records>,
     /// The tag of a server, for when its record is made.
@@ -79,7 +79,7 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// No servers; `tag` makes the tags of those that come.
+    /// No servers; `tag` computes the tag of each server that is added.
     pub(super) fn new(tag: fn(Endpoint) -> u64) -> impl PinInit<Self> {
         pin_init!(Self {
             array: AtomicPtr::new(null_mut()),
@@ -110,7 +110,7 @@ impl Servers {
             slot.is_below_half(dest) && !dest.is_overload()
         };
         self.listed(rcu).is_none_or(|slots| {
-            // Nearly always none is: one branch for four of them is enough to find that out.
+            // Nearly always none is: one branch tests four of them.
             let fours = slots.chunks_exact(4);
             fours.remainder().iter().any(relief)
                 || fours.into_iter().any(|four| {
@@ -119,7 +119,7 @@ impl Servers {
         })
     }
 
-    /// The server that stands for `dest`, if the array has it. Any context; a walk.
+    /// The `Server` of `dest`, if the array has it. Any context; a walk.
     #[cold]
     pub(crate) fn find<'g>(&'g self, dest: &Dest, rcu: ReadSide<'g>) -> Option<&'g Server> {
         let mut slots = self.slots(rcu).iter().map(|slot| slot.get(rcu));
@@ -193,7 +193,7 @@ impl Servers {
         if sparse || incomplete {
             let failed = self.rebuild(&mut records, service).is_err();
             drop(records);
-            // An array that is only sparse is right all the same.
+            // An array that is only sparse is still correct.
             self.set_incomplete(failed && incomplete, service);
         }
     }
@@ -293,16 +293,16 @@ impl Servers {
         Ok(())
     }
 
-    /// Frees servers that were removed and to which no cell leads. Process context; may wait for a
-    /// grace period, under no lock.
+    /// Frees servers that were removed and that no `DestSlot` refers to. Process context; may wait
+    /// for a grace period, with no lock held.
     pub(super) fn reap(&self) {
         if self.removed.load(Ordering::Relaxed) == 0 || !self.mark() {
             return;
         }
-        // A marked server is in no array and no cell leads to it. A reader that found it before
-        // that may still use it, or be about to make a cell that leads to it. Wait for such
-        // readers. Where one took a reference, others may have followed that since, even if it was
-        // dropped again.
+        // A marked server is in no array, and no `DestSlot` refers to it. A reader that found it
+        // before that may still use it, or be about to make a `DestSlot` with it. Wait for such
+        // readers. If one of them took a reference, other readers may have found the server through
+        // it since, even if it was dropped again.
         rcu::synchronize();
         self.sweep();
     }

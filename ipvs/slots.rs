@@ -25,13 +25,13 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// A server in the list, and what a walk over all of them reads first. Filled before it is
-/// published, emptied at most once.
+/// A server in the list, with the fields that a walk over all servers reads first. Filled before
+/// it is published, emptied at most once.
 ///
 /// # Invariants
 ///
 /// `dest` is the core's server until that leaves the list, and [`Dest::nobody()`] before and after.
-/// `server` is what stands for it, and null before and after. Only the slots of the service's
+/// `server` is the `Server` of `dest`, and null before and after. Only the entries of the service's
 /// current array are kept like that.
 pub(crate) struct ArrayEntry {
     dest: AtomicPtr<bindings::ip_vs_dest>,
@@ -55,18 +55,18 @@ impl ArrayEntry {
     #[inline(always)]
     pub(crate) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Dest {
         // SAFETY: By the type invariants the pointer is static, or that of a server which was
-        // listed when it was loaded. The server's lease is dropped a grace period after the slot
-        // was emptied in the array that was then current. A reader that still uses an older array
-        // began its section before that array was replaced, so the grace period waits for it as
-        // well.
+        // listed when it was loaded. The server's `DestHold` is dropped a grace period after the
+        // entry was emptied in the array that was then current. A reader that still uses an older
+        // array began its section before that array was replaced, so the grace period waits for it
+        // as well.
         unsafe { Dest::from_raw(self.dest.load(Ordering::Acquire)) }
     }
 
-    /// The same, and the `Server` that stands for it: if it is a core's server, never none. Any
+    /// The same, and its `Server`, which is there if `dest()` returns a server of the core. Any
     /// context; plain loads.
     #[inline(always)]
     pub(crate) fn get<'g>(&'g self, rcu: ReadSide<'g>) -> (&'g Dest, Option<&'g Server>) {
-        // First `server`: where `clear()` has set that to null, `dest` is seen as `nobody()` too.
+        // `server` first: a reader that sees the null of `clear()` sees `nobody()` as well.
         let server = self.server.load(Ordering::Acquire);
         let dest = self.dest(rcu);
         // SAFETY: By the type invariants the pointer is null or that of a server which was listed
@@ -75,23 +75,23 @@ impl ArrayEntry {
         (dest, unsafe { server.as_ref() })
     }
 
-    /// Whether `dest`, which was read from this slot, has less than half of the active connections
+    /// Whether `dest`, which was read from this entry, has less than half of the active connections
     /// that its weight allows.
     #[inline(always)]
     pub(super) fn is_below_half(&self, dest: &Dest) -> bool {
         dest.active() < self.half.load(Ordering::Relaxed)
     }
 
-    /// Lets the slot stand for `dest`. Before it is published.
+    /// Fills the entry with `dest`, before the entry is published.
     pub(super) fn fill(&self, server: &Server, dest: &Dest) {
-        // INVARIANT: `dest` is listed, and `server` stands for it.
+        // INVARIANT: `dest` is listed, and `server` is its `Server`.
         let server = core::ptr::from_ref(server).cast_mut();
         self.server.store(server, Ordering::Relaxed);
         self.update(dest);
         self.dest.store(dest.as_ptr(), Ordering::Relaxed);
     }
 
-    /// Its server has left the list.
+    /// Empties the entry: its server has left the list.
     pub(super) fn clear(&self) {
         self.half.store(0, Ordering::Relaxed);
         // INVARIANT: The server has left the list. Release: a reader that sees `nobody()` sees its
@@ -100,7 +100,7 @@ impl ArrayEntry {
         self.server.store(null_mut(), Ordering::Release);
     }
 
-    /// Takes over what the administrator changed.
+    /// Reads the weight again, which the administrator may have changed.
     pub(super) fn update(&self, dest: &Dest) {
         let weight = dest.weight();
         // `active * 2 < weight`, without the product.

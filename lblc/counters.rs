@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a service counts, and under which name the operator sees it.
+//! The counters of a service, and their names in `/proc` and netlink.
 
 use crate::percpu::PerCpuCounters;
 use kernel::{
@@ -15,7 +15,8 @@ use kernel::{
 /// under which the operator sees it.
 macro_rules! events {
     ($($(#[$doc:meta])* $event:ident = $name:literal,)*) => {
-        /// What can be counted. Each call of `schedule()` counts exactly one of those up to `None`.
+        /// An event that is counted. Each call of `schedule()` counts exactly one of those up to
+        /// `None`.
         #[derive(Clone, Copy, PartialEq, Eq)]
         pub(super) enum Event {
             $($(#[$doc])* $event,)*
@@ -37,7 +38,7 @@ events! {
     Unavailable = "unavailable",
     /// Its server was quiesced.
     Weight0 = "weight0",
-    /// Its server had more connections than its weight, and another one was half idle.
+    /// Its server had more connections than its weight, and another one less than half of its own.
     Overloaded = "overloaded",
     /// Its server had reached its upper connection threshold.
     Threshold = "threshold",
@@ -45,11 +46,11 @@ events! {
     None = "none",
     /// An entry was made.
     Insert = "inserts",
-    /// An entry was turned to another server.
+    /// An entry was assigned to another server.
     Replace = "replaces",
     /// An entry was collected after it had been idle.
     Expiry = "expiries",
-    /// An entry made room for another.
+    /// An entry was evicted to make room for another.
     Eviction = "evictions",
     /// Memory was short: an entry was not made, or the table not rebuilt.
     Failure = "failures",

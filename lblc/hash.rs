@@ -2,8 +2,9 @@
 
 //! A keyed hash of addresses. Pure: this file also builds on the host.
 
-/// Multilinear hashing over all four words of an address, with keys that nobody outside knows:
-/// two addresses chosen without the keys agree in the upper `n` bits with probability `2^-n`.
+/// Multilinear hashing over all four words of an address, with secret random keys: the hashes of
+/// two addresses that were chosen without the keys have equal upper `n` bits with probability
+/// `2^-n`.
 /// C's `hash_32()` has no key, and folds IPv6 by XOR.
 #[derive(Clone)]
 pub(crate) struct Hash {

@@ -8,7 +8,7 @@
 use super::rendezvous::Score;
 use core::cmp::Ordering;
 
-/// What is known of a server at one moment, each counter read once.
+/// A server at one moment, with each counter read once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DestSnapshot {
     /// Configured capacity; 0 means quiesced: no new connections.
@@ -17,7 +17,7 @@ pub(crate) struct DestSnapshot {
     pub(crate) active: i32,
     /// The connections that are held against the weight: the active ones, or all of them.
     pub(crate) busy: i64,
-    /// What load counts besides: all connections, or the inactive ones in older kernels.
+    /// The connections that load counts besides: all, or in older kernels the inactive ones.
     pub(crate) conns_in_load: i32,
     /// The upper connection threshold was reached.
     pub(crate) overload: bool,
@@ -36,13 +36,14 @@ impl DestSnapshot {
         self.weight > 0 && !self.overload
     }
 
-    /// More connections than its weight says it can take.
+    /// Whether it has more connections than its weight.
     #[inline(always)]
     fn is_over_weight(&self) -> bool {
         self.busy > i64::from(self.weight)
     }
 
-    /// So idle that others should hand over: less than half of what its weight says.
+    /// Whether it has less than half of the connections that its weight allows, so that overloaded
+    /// servers may hand destinations over.
     #[inline(always)]
     pub(crate) fn is_half_idle(&self) -> bool {
         !self.overload && self.busy * 2 < i64::from(self.weight)
@@ -58,9 +59,9 @@ impl DestSnapshot {
 }
 
 impl DestSnapshot {
-    /// Puts together what was read of a server. `includes_active` says what the kernel counts in
-    /// `conns_in_load`; `count_all` says what the administrator wants to be held against the
-    /// weight.
+    /// Makes a snapshot of the fields of a server. `includes_active`: the kernel counts active
+    /// connections in `conns_in_load`. `count_all`: the administrator wants all connections to be
+    /// compared with the weight (`flag-1`).
     pub(crate) fn new(
         weight: i32,
         (active, conns_in_load): (i32, i32),
@@ -96,8 +97,9 @@ pub(crate) enum Verdict {
     Overloaded,
 }
 
-/// Judges the server of a key's entry. `any_half_idle` says whether any listed server has less than
-/// half of the connections that its weight allows: asked only if everything else does not decide.
+/// Whether a key keeps the server of its entry. `any_half_idle` returns whether any listed server
+/// has less than half of the connections that its weight allows; it is called last, and only if
+/// nothing else decides.
 pub(crate) fn judge(server: &DestSnapshot, any_half_idle: impl FnOnce() -> bool) -> Verdict {
     if server.weight <= 0 {
         Verdict::Quiesced
@@ -131,10 +133,10 @@ pub(crate) fn least_loaded<D>(
     best.map(|(dest, _)| dest)
 }
 
-/// The server for a key that has none, where directors are to agree: of the servers that accept
-/// connections and have no more than their weight the first in the order of the key. If all have
-/// more, the least loaded one, of equals the earlier in the list. Each is read once. `score` is
-/// that of a server with a weight, `tie` compares address and port.
+/// The server for a key that has none, if directors are to agree (`flag-2`): of the servers that
+/// accept connections and have no more connections than their weight, the first in the order of the
+/// key. If all have more, the least loaded one, of equals the earlier in the list. Each server is
+/// read once. `score` computes a server's score from its weight, `tie` compares address and port.
 pub(crate) fn first_in_order<D: Copy>(
     listed: impl Iterator<Item = D>,
     read: impl Fn(D) -> DestSnapshot,
@@ -172,20 +174,21 @@ pub(crate) fn idle_time(now: usize, last_use: usize) -> usize {
     (now.wrapping_sub(last_use) as isize).max(0) as usize
 }
 
-/// Whether what was last used at `last_use` must not be used at `now`, as it was idle for longer
-/// than `expiration`, in jiffies, which is negative if nothing shall be used again.
+/// Whether an entry last used at `last_use` has expired at `now`: it has been idle for more than
+/// `expiration` jiffies. With a negative `expiration`, every entry has expired.
 #[inline(always)]
 pub(crate) fn is_expired(now: usize, last_use: usize, expiration: i32) -> bool {
     now.wrapping_sub(last_use) as isize > expiration as isize
 }
 
-/// A chain as long as this has to do with an attacker who knows the hash.
+/// The length of a chain from which on an attacker is assumed to know the hash's key, which is then
+/// replaced.
 pub(crate) const LONG_CHAIN: usize = 16;
 
 /// The fewest bits that choose a chain. C: `IP_VS_LBLC_TAB_BITS`.
 const MIN_BITS: u32 = 10;
 
-/// Bucket arrays of up to this size (32 KiB) stay in the nearest cache, so they may be sparser.
+/// Bucket arrays of up to this size (32 KiB) stay in the L1 data cache, so they may be sparser.
 const CACHED_CHAINS: usize = 4096;
 
 /// The bytes of an entry, and of a chain's head.
@@ -211,27 +214,27 @@ pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
     }
 }
 
-/// How much an entry should make room for another: the greatest of a sample does.
+/// The rank of an entry for eviction: of a sample, the entry with the greatest rank is evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EvictionRank {
-    /// Its server was removed: it is of no use at present.
+    /// Its server was removed, so the entry is of no use at present.
     pub(crate) removed: bool,
-    /// For how long nobody asked for it, in jiffies.
+    /// The time since its last use, in jiffies.
     pub(crate) idle: usize,
 }
 
 impl EvictionRank {
-    /// How many entries are a sample.
+    /// The number of entries in a sample.
     pub(crate) const SAMPLE: usize = 8;
 
-    /// In how many chains they are looked for: enough where there are 64 to an entry.
+    /// The number of chains that are searched for them: enough where there are 64 to an entry.
     pub(crate) const CHAINS: usize = 64 * Self::SAMPLE;
 }
 
-/// Of how many ticks one collects by the sysctl. C: `COUNT_FOR_FULL_EXPIRATION`.
+/// The number of ticks from one full collection to the next. C: `COUNT_FOR_FULL_EXPIRATION`.
 const FULL_COLLECTION: u32 = 30;
 
-/// What the collector does at a tick.
+/// The action of the collector at a tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Collection {
     /// Collect every entry that has been idle for `lblc_expiration`.

@@ -144,7 +144,7 @@ impl Shown for Lblc {
     }
 }
 
-/// What the table says of a key.
+/// The result of looking a key up in the table.
 #[derive(Clone, Copy)]
 enum Lookup<'g> {
     /// Nothing.
@@ -168,7 +168,7 @@ impl<'g> Lookup<'g> {
     }
 }
 
-/// What becomes of a connection.
+/// The decision on a connection.
 #[derive(Clone, Copy)]
 enum Decision<'g> {
     /// It goes where its key went before.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations of the generic netlink family: what they ask for, and what they do with the
-//! services of a network namespace.
+//! The operations of the generic netlink family on the services of a network namespace.
 
 use super::{
     attributes::Nest,
@@ -50,7 +49,7 @@ pub(crate) struct Known {
     pub(crate) key: Address,
     /// Where it goes.
     pub(crate) server: Endpoint,
-    /// For how long nobody has asked for it, in milliseconds.
+    /// The time since its last use, in milliseconds.
     pub(crate) idle: u64,
     /// Whether the server is out of the service.
     pub(crate) removed: bool,

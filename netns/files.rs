@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is visible of each network namespace, and until when.
+//! The files of each network namespace, in `/proc/net` and in `net.ipv4.vs`: when they are created
+//! and removed.
 //!
 //! `lblc_expiration` is also a sysctl of C's `ip_vs_lblc`, which registers it in the namespaces
 //! that belong to the machine's own user namespace. The kernel empties the whole directory when a

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a network namespace has of this scheduler: its settings (sysctls), its files in
-//! `/proc/net`, what it answers to generic netlink, a bound on what its tables may take, and the
-//! tracepoints of its services.
+//! The state of this scheduler in a network namespace: settings (sysctls), files in `/proc/net`,
+//! generic netlink, a bound on the memory of its tables, and the tracepoints of its services.
 //!
 //! ```text
 //!   ipvs::Netns<T> ── state ──> State ──┬── settings     values of the sysctls

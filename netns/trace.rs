@@ -79,8 +79,8 @@ pub(crate) fn miss(
     }
 }
 
-/// The entry of `destination`, which leads to `server` and was `idle` for so many seconds, has made
-/// room for another. Any context.
+/// The entry of `destination`, with `server`, was evicted to make room for another, after it had
+/// been `idle` for that number of seconds. Any context.
 pub(crate) fn evict(service: &Service, destination: Address, server: &Server, idle: usize) {
     // SAFETY: It reads a static key of this module, and has no requirement.
     if !unsafe { bindings::lblc_rs_tracing_evict() } {
@@ -101,7 +101,7 @@ pub(crate) fn evict(service: &Service, destination: Address, server: &Server, id
     }
 }
 
-/// A table with so many `entries` was rebuilt: with a new key of its hash (`rekey`), or with
+/// A table with this number of `entries` was rebuilt: with a new key of its hash (`rekey`), or with
 /// another number of buckets. Any context.
 pub(crate) fn rebuild(service: &Service, rekey: bool, buckets: (usize, usize), entries: usize) {
     // SAFETY: It reads a static key of this module, and has no requirement.
