@@ -11,8 +11,8 @@
 #define IP_VS_LBLC_RS_FAMILY_VERSION	1
 
 /**
- * enum ip_vs_lblc_rs_set_mode - What entry-set does with an address that has
- *   an entry already.
+ * enum ip_vs_lblc_rs_set_mode - The effect of entry-set on an address that
+ *   already has an entry.
  * @IP_VS_LBLC_RS_SET_MODE_REPLACE: The entry gets the given server and idle
  *   time.
  * @IP_VS_LBLC_RS_SET_MODE_KEEP_NEWER: The entry is kept if it has been idle
