@@ -317,12 +317,18 @@ impl<T: Item> Drop for HashList<T> {
         // SAFETY: By the type invariants `current` came from `into_raw()`. No rebuild is running,
         // as that borrows the table, so there is no future array, and no reader either.
         let buckets = unsafe { KBox::from_raw(self.current.load(Ordering::Relaxed)) };
+        let mut left = self.len();
         for head in buckets.heads.iter() {
+            // The table of most services that are deleted is empty: no bucket is read then.
+            if left == 0 {
+                break;
+            }
             let mut next = head.load(Ordering::Relaxed);
             while !next.is_null() {
                 // SAFETY: By the type invariants `next` came from `into_raw()` and is still linked.
                 let entry = unsafe { NodeBox::from_raw(next) };
                 next = entry.next[buckets.link & 1].load(Ordering::Relaxed);
+                left = left.wrapping_sub(1);
             }
             cond_resched();
         }
