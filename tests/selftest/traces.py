@@ -9,18 +9,20 @@ connections of the last one.
 
 import itertools
 import random
+import select
 import socket
 import struct
 import time
 
 from harness import SLOW, load_both, run, wait_until
-from lab import Connection, inside
+from lab import Connection, inside, sysctl
 
 PORTS, MARKS = (80, 81), ("-f 1", "-f 2")
 HEADERS = ("FWM  00000001", "FWM  00000002")
 KEYS = 400
 HELD = 60
 EXPIRATION = "/proc/sys/net/ipv4/vs/lblc_expiration"
+IP_RECVERR = 11  # report ICMP errors at once
 
 
 class Difference(Exception):
@@ -48,6 +50,8 @@ class Trace:
         self.explained = {"threshold": 0, "relief": 0, "expiry": 0}
         self.must = 0
         load_both()
+        with inside(where):
+            sysctl("net/ipv4/icmp_ratelimit", 0)
         self.begin()
 
     def begin(self):
@@ -102,18 +106,26 @@ class Trace:
             with inside("client"):
                 sock = socket.socket()
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
             sock.bind((f"10.0.1.{source}", own))
-            try:
-                left = [name for name in self.weights if self.weights[name] and name not in self.away]
-                # If no server may be available, do not wait until the SYN is sent again.
-                sock.settimeout(5 * SLOW if any(not self.limits[name] for name in left) else 0.9 if left else 0.05)
-                sock.connect((f"{self.net}.{number // 256}.{number % 256}", port))
-                server = sock.recv(16).decode().strip()
-            except OSError:
-                server = None
-                sock.close()    # its SYN must not be sent again, when there may be a server
-            pair.append(Connection(sock, server))
+            sock.setblocking(False)
+            sock.connect_ex((f"{self.net}.{number // 256}.{number % 256}", port))
+            pair.append(Connection(sock, self.answer(sock)))
         return pair
+
+    @staticmethod
+    def answer(sock):
+        """The name of the server that answers on a new connection, or None if IPVS has refused it with an ICMP error.
+        (Not if none answers in some time: that would depend on how busy the machine is.)"""
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        events = poll.poll(60_000 * SLOW)
+        if not events:
+            raise RuntimeError("neither a server nor an ICMP error answers")
+        if events[0][1] & select.POLLIN:
+            return sock.recv(16).decode().strip()
+        sock.close()    # its SYN must not be sent again, when there may be a server
+        return None
 
     def explain(self, number, choices, before):
         """The documented difference that explains these choices, or None."""
