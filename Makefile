@@ -6,7 +6,7 @@ KDIR ?= /lib/modules/$(shell uname -r)/build
 RELEASE = $(or $(KERNEL),$(shell uname -r))
 MO ?= $(CURDIR)/build/host
 
-LBLCTOP = build/lblctop/lblctop
+TOOLS = build/bin
 
 .PHONY: $(shell sed -n 's/^\([a-z.-]*\):.* \#\# .*/\1/p' Makefile)
 # `make KDIR=...` builds, as for every external module; `make` alone prints the help.
@@ -29,15 +29,17 @@ modules: ## the module for the kernel tree KDIR (default: the running kernel's)
 module: ## the module for the Debian kernel KERNEL (default: the running one); fetches and prepares its tree
 	@scripts/kernel module "$(RELEASE)"
 
-lblctop: ## lblctop(8), the monitor
-	@install -D $$(scripts/make-lblctop) $(LBLCTOP)
+tools: ## lblctop(8), the monitor, and lblcctl(8), which changes and saves tables
+	@install -D -t $(TOOLS) $$(scripts/make-tools)/*
 
-install: ## install the module, lblctop if it was built, and the manual pages
+install: ## install the module, the tools if they were built, and the manual pages
 	install -D -m 644 "build/$(RELEASE)/ip_vs_lblc_rs.ko" "/lib/modules/$(RELEASE)/updates/ip_vs_lblc_rs.ko"
 	depmod "$(RELEASE)"
 	install -D -m 644 -t /usr/local/share/man/man4 man/ip_vs_lblc_rs.4
-	[ ! -e $(LBLCTOP) ] || install -D -t /usr/local/sbin $(LBLCTOP)
-	[ ! -e $(LBLCTOP) ] || install -D -m 644 -t /usr/local/share/man/man8 man/lblctop.8
+	[ ! -e $(TOOLS) ] || install -D -t /usr/local/sbin $(TOOLS)/lblctop $(TOOLS)/lblcctl
+	[ ! -e $(TOOLS) ] || install -D -m 644 -t /usr/local/share/man/man8 man/lblctop.8 man/lblcctl.8
+	[ ! -e $(TOOLS) ] || install -D -m 644 $(TOOLS)/lblcctl.bash \
+		/usr/local/share/bash-completion/completions/lblcctl
 
 deb: ## Debian packages, in build/deb (KERNEL: the kernels for which the built module is packed, default stock)
 	@scripts/deb

@@ -20,7 +20,7 @@ packaging() { in_debian packaging -- "$@"; }
 field() { packaging dpkg-deb --field "$1" "$2"; }
 
 deb_packages_are_built() {
-	[[ -f $common && -f $dkms && -f $lblctop && -f $(modules) ]]
+	[[ -f $common && -f $dkms && -f $lblctop && -f $lblcctl && -f $(modules) ]]
 }
 
 deb_lintian_is_silent() {
@@ -40,6 +40,7 @@ deb_version_is_the_same_everywhere() {
 	[[ $(in_root -- modinfo --field version "build/deb/unpacked/usr/lib/modules/$release/updates/ip_vs_lblc_rs.ko") == "$version" ]]
 	[[ $(sed -n 's/^## //p' CHANGELOG.md | head -n 1) == "$version" ]]
 	[[ $(packaging build/deb/unpacked/usr/sbin/lblctop --version) == *" $version" ]]
+	[[ $(packaging build/deb/unpacked/usr/sbin/lblcctl --version) == *" $version" ]]
 	zcat build/deb/unpacked/usr/share/doc/ip-vs-lblc-rs-common/changelog.gz | head -n 1 | grep -qF "($version)"
 }
 
@@ -85,6 +86,7 @@ read -r release kernel_version < <(in_root -- scripts/root/find-kernel stock)
 common=build/deb/ip-vs-lblc-rs-common_${version}_all.deb
 dkms=build/deb/ip-vs-lblc-rs-dkms_${version}_all.deb
 lblctop=build/deb/lblctop_${version}_amd64.deb
+lblcctl=build/deb/lblcctl_${version}_amd64.deb
 modules() { echo "build/deb/ip-vs-lblc-rs-modules-${release}_${version}_amd64.deb"; }
 
 scripts/deb >/dev/null # for any choice of cases: older packages must not be tested

@@ -211,21 +211,25 @@ pub(crate) fn join(
 ) -> View {
     let tables: HashMap<_, _> = tables.iter().map(|(name, it)| (name, it)).collect();
     let (mine, others): (Vec<_>, Vec<_>) = virtuals.into_iter().partition(|it| ours(&it.scheduler));
-    let mut mine: HashMap<_, _> = mine.into_iter().map(|it| (it.name.clone(), it)).collect();
+    let mine = mine.into_iter().map(|it| (it.identity.to_string(), it));
+    let mut mine: HashMap<_, _> = mine.collect();
     let others = others.into_iter().map(|it| Other {
-        name: it.name,
+        name: it.identity.to_string(),
         scheduler: it.scheduler,
     });
     let services = counted
         .into_iter()
         .map(|(name, total)| {
             let table = tables.get(&name).copied().cloned();
-            let it = mine.remove(&name).unwrap_or_default();
+            let it = mine.remove(&name);
+            let (scheduler, persistent, listed) = it.map_or_else(Default::default, |it| {
+                (it.scheduler, it.persistent, it.servers)
+            });
             Service {
-                stuck: stuck(&it.servers),
-                servers: servers(it.servers, table.as_ref()),
-                scheduler: it.scheduler,
-                persistent: it.persistent,
+                stuck: stuck(&listed),
+                servers: servers(listed, table.as_ref()),
+                scheduler,
+                persistent,
                 recent: None,
                 interval: Duration::ZERO,
                 name,

@@ -11,7 +11,6 @@
 
 mod answers;
 mod files;
-mod netlink;
 mod screen;
 
 use crate::{
@@ -75,12 +74,10 @@ fn virtuals(text: &str) -> Vec<ipvs::Service> {
                     true => hexadecimal(it)?.to_string(),
                     false => address(it)?.to_string(),
                 };
-                Some(ipvs::Service {
-                    name: format!("{kind} {what}"),
-                    scheduler: scheduler.into(),
-                    persistent: words.contains(&"persistent"),
-                    servers: Vec::new(),
-                })
+                let identity = format!("{kind} {what}").parse().ok()?;
+                let mut service = ipvs::Service::new(identity, scheduler);
+                service.persistent = words.contains(&"persistent");
+                Some(service)
             })()),
             _ => {}
         }
