@@ -7,11 +7,15 @@
 //! ```
 
 use crate::{misses, source::lines};
-use std::io::{self, BufRead};
+use liblblc::tables;
+use std::{
+    borrow::Cow,
+    io::{self, BufRead},
+};
 
 /// The counters of one service, in the file's order. A name that we do not know is kept and shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counters(pub(crate) Vec<(String, u64)>);
+pub(crate) struct Counters(pub(crate) Vec<(Cow<'static, str>, u64)>);
 
 impl Counters {
     /// A counter's value; 0 if there is none of that name.
@@ -49,6 +53,12 @@ impl Counters {
     }
 }
 
+/// What netlink says of a service.
+pub(crate) fn of(service: &tables::Service) -> Counters {
+    let all = service.counters.iter();
+    Counters(all.map(|(name, it)| (Cow::Borrowed(*name), *it)).collect())
+}
+
 /// The services in the file's order, with names as they are written there.
 pub(crate) fn parse(file: impl BufRead) -> io::Result<Vec<(String, Counters)>> {
     let mut services = Vec::new();
@@ -60,7 +70,7 @@ pub(crate) fn parse(file: impl BufRead) -> io::Result<Vec<(String, Counters)>> {
         let mut counters = Vec::new();
         while let (Some(name), Some(value)) = (words.next(), words.next()) {
             if let Ok(value) = value.parse() {
-                counters.push((name.to_owned(), value));
+                counters.push((name.to_owned().into(), value));
             }
         }
         services.push((format!("{kind} {rest}"), Counters(counters)));

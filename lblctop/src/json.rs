@@ -11,15 +11,23 @@ use crate::{
 use serde_json::{json, Value};
 
 pub(crate) fn text(view: &View) -> String {
-    let services: Vec<_> = view.services.iter().map(service).collect();
     let others: Vec<_> = view.others.iter().map(other).collect();
-    let interval = view.elapsed.map(|it| it.as_secs_f64());
-    let all = json!({
-        "interval_seconds": interval,
-        "services": services,
-        "other_services": others,
-    });
-    format!("{all:#}\n")
+    let interval = json!(view.elapsed.map(|it| it.as_secs_f64()));
+    // One service at a time: all of them at once take a lot of memory.
+    let services: Vec<_> = view
+        .services
+        .iter()
+        .map(|it| pretty(&service(it)))
+        .collect();
+    let (services, others) = (services.join(",\n"), pretty(&json!(others)));
+    format!(
+        "{{\n\"interval_seconds\": {interval},\n\"services\": [\n{services}\n],\n\
+         \"other_services\": {others}\n}}\n"
+    )
+}
+
+fn pretty(it: &Value) -> String {
+    serde_json::to_string_pretty(it).unwrap_or_default()
 }
 
 fn other(it: &Other) -> Value {
@@ -29,7 +37,7 @@ fn other(it: &Other) -> Value {
 fn counters(it: &Counters) -> Value {
     let all =
         it.0.iter()
-            .map(|(name, value)| (name.clone(), json!(value)));
+            .map(|(name, value)| (name.clone().into_owned(), json!(value)));
     Value::Object(all.collect())
 }
 

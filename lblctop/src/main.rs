@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 
 fn run(options: &Options) -> Result<(), Trouble> {
     let dropin = "/sys/module/ip_vs_lblc_rs/parameters/dropin";
-    let mut source = Source::new("/proc/net", dropin, ipvs::read);
+    let mut source = Source::new("/proc/net", dropin, ipvs::read).by_netlink();
     match options.output() {
         Output::Screen => app::run(source, options),
         Output::Once => {

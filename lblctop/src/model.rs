@@ -27,6 +27,8 @@ pub(crate) struct View {
     pub(crate) elapsed: Option<Duration>,
     /// How long ago the table was read.
     pub(crate) table_age: Duration,
+    /// The module is too old to be asked by netlink.
+    pub(crate) is_old: bool,
     /// Services with other schedulers, which are not shown.
     pub(crate) others: Vec<Other>,
 }

@@ -210,6 +210,10 @@ fn title(shown: &Shown<'_>) -> Line<'static> {
         )),
     }
     spans.push(Span::styled(format!("  {}", shown.note), dim()));
+    if view.is_old {
+        let hint = "  read from /proc: the module is older than 0.2.0";
+        spans.push(Span::styled(hint, dim()));
+    }
     Line::from(spans)
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reads the files and asks IPVS, one after the other, and what can go wrong with that.
+//! Asks the module and IPVS, one after the other, and what can go wrong with that.
 
 use crate::{
     counters::{self, Counters},
@@ -9,10 +9,16 @@ use crate::{
     moves::Moves,
     table::{self, Table},
 };
+use liblblc::{
+    identity::Identity,
+    tables::{Service, Tables},
+};
 use std::{
+    collections::{HashMap, HashSet},
     fmt,
     fs::File,
     io::{self, BufRead, BufReader, ErrorKind, Read},
+    iter::once_with,
     path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
@@ -107,8 +113,17 @@ impl Wanted {
     }
 }
 
-/// What IPVS says, with the servers of services whose scheduler is ours.
-type Ipvs = fn(&dyn Fn(&str) -> bool) -> io::Result<Vec<ipvs::Service>>;
+/// What IPVS says, with the servers of services whose scheduler is ours, and more of them for those of
+/// the second kind.
+type Ipvs = fn(&dyn Fn(&str) -> bool, &dyn Fn(&Identity) -> bool) -> io::Result<Vec<ipvs::Service>>;
+
+/// How the module is asked.
+enum Module {
+    /// By netlink, with the socket if there is one already.
+    Netlink(Option<Tables>),
+    /// By its files in `/proc`: it is too old for netlink.
+    Files,
+}
 
 /// The files, and what they said before.
 pub(crate) struct Source {
@@ -116,6 +131,7 @@ pub(crate) struct Source {
     /// The parameter of the module that says whether `lblc` is ours.
     dropin: PathBuf,
     ipvs: Ipvs,
+    module: Module,
     counted: Option<(Instant, Vec<(String, Counters)>)>,
     tables: Vec<(String, Table)>,
     /// The service whose destinations are wanted, which another thread says.
@@ -135,11 +151,20 @@ impl Source {
             proc_net: proc_net.into(),
             dropin: dropin.into(),
             ipvs,
+            module: Module::Files,
             counted: None,
             tables: Vec::new(),
             wanted: Wanted::default(),
             moves: Moves::default(),
             read_at: None,
+        }
+    }
+
+    /// Asks the module by netlink, if it can be.
+    pub(crate) fn by_netlink(self) -> Self {
+        Self {
+            module: Module::Netlink(None),
+            ..self
         }
     }
 
@@ -150,23 +175,48 @@ impl Source {
 
     /// What there is to see now, and what has changed since the last time.
     pub(crate) fn read(&mut self) -> Result<View, Trouble> {
-        let (now, counted) = (Instant::now(), self.parse(STATS, counters::parse)?);
-        let known = |(name, _): &(String, Counters)| self.tables.iter().any(|(it, _)| it == name);
+        let now = Instant::now();
+        let services = self.services()?;
+        let counted = match &services {
+            Some(services) => services
+                .iter()
+                .map(|it| (it.identity.to_string(), counters::of(it)))
+                .collect(),
+            None => self.parse(STATS, counters::parse)?,
+        };
+        let known: HashSet<_> = self.tables.iter().map(|(name, _)| name).collect();
+        let all_known = counted.iter().all(|(name, _)| known.contains(name));
         let wanted = self.wanted.get();
         let due = self.read_at.is_none_or(|(_, again)| now >= again) || !self.moves.of(&wanted);
         // A new service is not left without its table.
-        if due || !counted.iter().all(known) {
-            self.tables = self.parse(TABLE, |file| table::parse(file, wanted.as_deref()))?;
+        if due || !all_known {
+            self.tables = self.read_tables(services.as_deref(), wanted.as_deref())?;
             self.moves.watch(wanted.as_deref());
             for (_, table) in &mut self.tables {
                 self.moves.note(&mut table.latest);
             }
             let (took, end) = (now.elapsed(), Instant::now());
             self.read_at = Some((end, end + pause(took)));
+        } else {
+            let services = services.iter().flatten();
+            let services: HashMap<_, _> =
+                services.map(|it| (it.identity.to_string(), it)).collect();
+            for (name, table) in &mut self.tables {
+                if let Some(service) = services.get(name) {
+                    table.resize(service);
+                }
+            }
         }
         let dropin = self.dropin()?;
         let ours = |name: &str| name == "lblc_rs" || (dropin && name == "lblc");
-        let virtuals = (self.ipvs)(&ours).map_err(|error| match error.kind() {
+        // With many services, those that servers at their threshold matter to.
+        let full: HashSet<_> = counted
+            .iter()
+            .filter(|(_, it)| it.get("threshold") + it.get("none") > 0)
+            .filter_map(|(name, _)| name.parse::<Identity>().ok())
+            .collect();
+        let exact = |service: &Identity| full.contains(service);
+        let virtuals = (self.ipvs)(&ours, &exact).map_err(|error| match error.kind() {
             ErrorKind::PermissionDenied => Trouble::NotAllowed,
             _ => Trouble::Unreadable("netlink interface of IPVS".into(), error),
         })?;
@@ -176,7 +226,53 @@ impl Source {
             view.compare(now - then, &before);
         }
         view.table_age = self.read_at.map_or(Duration::ZERO, |(at, _)| at.elapsed());
+        view.is_old = matches!(self.module, Module::Files);
         Ok(view)
+    }
+
+    /// What netlink says of the services, if the module can be asked by it.
+    fn services(&mut self) -> Result<Option<Vec<Service>>, Trouble> {
+        let Module::Netlink(socket) = &mut self.module else {
+            return Ok(None);
+        };
+        // The family has another number after the module was loaded anew.
+        for mut tables in socket
+            .take()
+            .map(Ok)
+            .into_iter()
+            .chain(once_with(Tables::open))
+        {
+            match tables.as_mut().map(Tables::services) {
+                Ok(Ok(services)) => {
+                    *socket = tables.ok();
+                    return Ok(Some(services));
+                }
+                Ok(Err(error)) if error.kind() == ErrorKind::PermissionDenied => {
+                    return Err(Trouble::NotAllowed);
+                }
+                Ok(Err(_)) => {}
+                Err(_) => break,
+            }
+        }
+        // Without a family: the module is not loaded, or too old.
+        if self.proc_net.join(TABLE).exists() {
+            self.module = Module::Files;
+        }
+        Ok(None)
+    }
+
+    fn read_tables(
+        &mut self,
+        services: Option<&[Service]>,
+        wanted: Option<&str>,
+    ) -> Result<Vec<(String, Table)>, Trouble> {
+        match (&mut self.module, services) {
+            (Module::Netlink(Some(tables)), Some(services)) => table::ask(tables, services, wanted)
+                .map_err(|error| {
+                    Trouble::Unreadable("netlink interface of the module".into(), error.into())
+                }),
+            _ => self.parse(TABLE, |file| table::parse(file, wanted)),
+        }
     }
 
     /// The services that there are without our module.
@@ -185,7 +281,7 @@ impl Source {
         if !self.proc_net.join("ip_vs").exists() {
             return String::new();
         }
-        let all = (self.ipvs)(&|_| false).unwrap_or_default();
+        let all = (self.ipvs)(&|_| false, &|_| false).unwrap_or_default();
         let view = model::join(Vec::new(), &[], all, |_| false);
         model::summary(&view.others, 3)
     }

@@ -11,6 +11,7 @@
 //! ```
 
 use crate::source::lines;
+use liblblc::{identity::Identity, netlink::Error, tables};
 use std::{
     collections::{BinaryHeap, HashMap},
     io::{self, BufRead},
@@ -58,6 +59,22 @@ impl Table {
     /// How much of the limit is used, from 0 to 1.
     pub(crate) fn filled(&self) -> f64 {
         self.entries as f64 / self.max.max(1) as f64
+    }
+
+    /// A table of which only this is known.
+    fn sizes(service: &tables::Service) -> Self {
+        let mut table = Self::default();
+        table.resize(service);
+        table
+    }
+
+    /// Takes over the sizes that netlink says, and leaves the rest.
+    pub(crate) fn resize(&mut self, service: &tables::Service) {
+        self.entries = service.entries;
+        self.buckets = service.buckets;
+        self.max = service.max_entries;
+        self.expiration = service.expiration.as_secs();
+        self.bytes = service.bytes;
     }
 
     fn of<'a>(mut words: impl Iterator<Item = &'a str>) -> Self {
@@ -129,6 +146,55 @@ pub(crate) fn parse(file: impl BufRead, wanted: Option<&str>) -> io::Result<Vec<
         keep(&mut services, &mut latest);
     }
     Ok(services)
+}
+
+/// What netlink says of the tables: their sizes, and of a service their destinations as above.
+pub(crate) fn ask(
+    tables: &mut tables::Tables,
+    services: &[tables::Service],
+    wanted: Option<&str>,
+) -> Result<Vec<(String, Table)>, Error> {
+    let mut found: Vec<_> = services
+        .iter()
+        .map(|it| (it.identity.to_string(), Table::sizes(it)))
+        .collect();
+    let places: HashMap<_, _> = services.iter().map(|it| it.identity).zip(0..).collect();
+    let wanted = wanted.and_then(|it| it.parse::<Identity>().ok());
+    let mut latest = BinaryHeap::new();
+    // Most entries are of the service and the server of the one before.
+    let mut place = (None, usize::MAX);
+    tables.entries(None, &tables::Filter::default(), |service, entry| {
+        if place.0 != Some(*service) {
+            let found = places.get(service).copied().unwrap_or(usize::MAX);
+            place = (Some(*service), found);
+        }
+        let Some((_, table)) = found.get_mut(place.1) else {
+            return;
+        };
+        let server = table.servers.entry(entry.server).or_default();
+        server.count = server.count.saturating_add(1);
+        server.removed = entry.removed;
+        let idle = entry.idle.as_secs();
+        let is_full = latest.len() == LATEST;
+        let is_late = |it: &Destination| is_full && it.idle <= idle;
+        if wanted == Some(*service) && !latest.peek().is_some_and(is_late) {
+            latest.push(Destination {
+                idle,
+                address: entry.key.to_string(),
+                server: entry.server.to_string(),
+                removed: entry.removed,
+                moved: None,
+            });
+            if is_full {
+                latest.pop();
+            }
+        }
+    })?;
+    let place = wanted.and_then(|it| places.get(&it));
+    if let Some((_, table)) = place.and_then(|it| found.get_mut(*it)) {
+        table.latest = latest.into_sorted_vec();
+    }
+    Ok(found)
 }
 
 /// Gives the service that was read last its destinations.

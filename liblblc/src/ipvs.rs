@@ -7,8 +7,13 @@ use crate::{
     attributes::{put, put_nested, u16_of, u32_of, Attributes},
     identity::{socket_address, Identity},
     netlink::{Error, Socket, DUMP, ONE},
+    proc,
 };
-use std::{collections::HashSet, io, net::SocketAddr};
+use std::{
+    collections::{HashMap, HashSet},
+    fs, io,
+    net::SocketAddr,
+};
 
 /// `include/uapi/linux/ip_vs.h`
 const VERSION: u8 = 1;
@@ -137,14 +142,29 @@ impl Ipvs {
     }
 }
 
-/// All services; with their servers, if `whose` says so of the scheduler.
-pub fn read(whose: &dyn Fn(&str) -> bool) -> io::Result<Vec<Service>> {
+/// As many services are asked for their servers one by one, which takes some 50 us each.
+const FEW: usize = 200;
+
+/// All services; with their servers, if `whose` says so of the scheduler. If these are more than
+/// [`FEW`], their servers are read from `/proc/net/ip_vs`, which lacks the thresholds, but for those
+/// that `exact` chooses.
+pub fn read(
+    whose: &dyn Fn(&str) -> bool,
+    exact: &dyn Fn(&Identity) -> bool,
+) -> io::Result<Vec<Service>> {
     let mut ipvs = Ipvs::open()?;
     let mut services = ipvs.services()?;
-    for service in &mut services {
-        if whose(&service.scheduler) {
-            service.servers = ipvs.servers(&service.identity)?;
-        }
+    let ours = services.iter().filter(|it| whose(&it.scheduler)).count();
+    let mut listed = match ours > FEW {
+        true => proc::parse(&fs::read("/proc/net/ip_vs")?),
+        false => HashMap::new(),
+    };
+    for service in services.iter_mut().filter(|it| whose(&it.scheduler)) {
+        let servers = listed.remove(&proc::Name::of(&service.identity));
+        service.servers = match servers.filter(|_| !exact(&service.identity)) {
+            Some(servers) => servers,
+            None => ipvs.servers(&service.identity)?,
+        };
     }
     Ok(services)
 }

@@ -10,6 +10,7 @@ pub mod identity;
 pub mod ipvs;
 pub mod lines;
 pub mod netlink;
+mod proc;
 pub mod tables;
 #[cfg(test)]
 mod tests;

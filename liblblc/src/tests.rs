@@ -9,6 +9,7 @@ use crate::{
     identity::Identity,
     ipvs::{self, Server, Service},
     lines::Line,
+    proc,
     tables::Entry,
 };
 use std::time::Duration;
@@ -209,4 +210,49 @@ fn lines_are_those_of_proc() {
     ] {
         assert_eq!(Line::parse(wrong), Err(why.to_owned()), "{wrong}");
     }
+}
+
+#[test]
+fn the_file_of_ipvs_has_all_servers() {
+    let text = "\
+IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A000164:0050 lblc_rs persistent 300
+  -> 0A000B02:0050      Masq    1000   3          4
+UDP  [fd00:000c:0000:0000:0000:0000:0000:0100]:0051 lblc_rs
+  -> [fd00:0001:0000:0000:0000:0000:0000:0002]:0050      Masq    7   0          0
+  -> 0A000B03:0000      Tunnel  8      0          0
+FWM  0000000A lblc_rs
+FWM  00000002 lblc_rs
+FWM  00000002 lblc_rs
+  -> 0A000B02:0000      Route   1000   0          0
+FWM  00000003 lblc_rs
+  -> 0A000B02:0000      Route   10";
+    let servers = proc::parse(text.as_bytes());
+    let of = |name: &str| {
+        let identity: Identity = name.parse().unwrap();
+        let found = servers.get(&proc::Name::of(&identity))?;
+        Some(
+            found
+                .iter()
+                .map(|it| (it.address.to_string(), it.weight))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let two = "TCP 10.0.1.100:80";
+    assert_eq!(of(two), Some(vec![("10.0.11.2:80".into(), 1000)]));
+    let server = servers[&proc::Name::of(&two.parse().unwrap())][0];
+    assert_eq!((server.active, server.inactive), (3, 4));
+    assert_eq!(
+        of("UDP [fd00:c::100]:81"),
+        Some(vec![
+            ("[fd00:1::2]:80".into(), 7),
+            ("10.0.11.3:0".into(), 8)
+        ])
+    );
+    assert_eq!(of("FWM 10"), Some(Vec::new()));
+    assert_eq!(of("FWM 2"), None, "two services have this name");
+    assert_eq!(of("FWM6 2"), None, "two services have this name");
+    assert_eq!(of("FWM 3"), Some(Vec::new()), "the line has no end");
 }

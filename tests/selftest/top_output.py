@@ -6,7 +6,7 @@ import json
 import re
 
 from harness import case, eq, gt, has, lacks, load_both, main, ne, run, unload_all, wait_until
-from lab import Lab, Traffic, inside, key
+from lab import VIP, Lab, Traffic, inside, key
 from lblctop import destinations, judged, said, top
 
 lab = Lab()
@@ -111,6 +111,33 @@ def services_of_one_mark_have_their_own_servers():
                      "FWM 2": [("10.0.13.2:0", 300)], "FWM6 2": [], "FWM6 3": []}, found
     levels = {name: it["verdict"]["answer"] for name, it in judged().items()}
     assert levels["FWM6 2"] == "The service has no server: new connections are refused.", levels
+
+
+@case
+def many_services_are_read_at_once():
+    """More than 200: their servers are from /proc/net/ip_vs, but for names that two services have, and for services
+    that a server at its threshold has cost a connection."""
+    marks = range(10, 250)
+    lab.ipvs(*(line for mark in marks for line in (
+        f"-A -f {mark} -s lblc_rs", lab.server("-a", "s1", mark, f"-f {mark}"),
+        lab.server("-a", "s2", 0, f"-f {mark}", more="-x 3"))))
+    lab.ipvs("-A -f 20 -6 -s lblc_rs", lab.server("-a", "s3", 5, "-f 20 -6", ipv6=True))
+    lab.service(service=f"-t {VIP}:80", port=80, how="-m", weights={"s4": 7})
+    lab.service(weights={"s1": 1000, "s2": 1000})
+    lab.ipvs(lab.server("-e", "s2", 1000, more="-x 2 -y 1"))
+    on_s2 = [one for one in map(key, range(20)) if lab.ask(one) == "s2"]
+    lab.hold(on_s2[0], 2)
+    eq(lab.ask(on_s2[0]), "s1", "a server at its threshold")
+    found = judged()
+    eq(len(found), 243)
+    states = {it["server"]: it["state"] for it in found["FWM 1"]["servers"]}
+    eq(states, {"10.0.11.2:0": "", "10.0.12.2:0": "full"})
+    eq(sum(it["destinations"] for it in found["FWM 1"]["servers"]), 20)
+    weights = {name: {it["server"]: it["weight"] for it in service["servers"]} for name, service in found.items()}
+    for mark in marks:
+        eq(weights[f"FWM {mark}"], {"10.0.11.2:0": mark, "10.0.12.2:0": 0}, f"of mark {mark}")
+    eq(weights["FWM6 20"], {"[fd00:3::2]:0": 5})
+    eq(weights[f"TCP {VIP}:80"], {"10.0.14.2:80": 7})
 
 
 @case

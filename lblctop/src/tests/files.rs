@@ -2,7 +2,7 @@
 
 //! What is read, what is not there, and what makes no sense.
 
-use super::{recorded, view, virtuals, IPVS, STATS, TABLE};
+use super::{drawn, recorded, view, virtuals, IPVS, STATS, TABLE};
 use crate::{
     counters::{self, Counters},
     source::{self, Source, Trouble},
@@ -31,7 +31,9 @@ impl Drop for Folder {
 }
 
 fn source(folder: &Folder) -> Source {
-    Source::new(&folder.0, folder.0.join("dropin"), |_| Ok(virtuals(IPVS)))
+    Source::new(&folder.0, folder.0.join("dropin"), |_, _| {
+        Ok(virtuals(IPVS))
+    })
 }
 
 #[test]
@@ -62,6 +64,19 @@ fn the_recorded_files_belong_together() {
     }
     let others: Vec<_> = view.others.iter().map(ToString::to_string).collect();
     assert_eq!(others, ["TCP 10.0.1.100:81 has rr"]);
+}
+
+#[test]
+fn a_module_without_netlink_is_read_from_its_files() {
+    let files = [("ip_vs_lblc_rs", TABLE), ("ip_vs_lblc_rs_stats", STATS)];
+    let folder = Folder::new("old", &files);
+    let view = source(&folder).read().unwrap();
+    assert_eq!(view.services.len(), recorded().services.len());
+    let screen = drawn(&view, 132, 24, 0, 0);
+    assert!(
+        screen.contains("read from /proc: the module is older than 0.2.0"),
+        "{screen}"
+    );
 }
 
 #[test]
@@ -191,7 +206,7 @@ fn what_is_not_there_is_told() {
         &[("ip_vs_lblc_rs", ""), ("ip_vs_lblc_rs_stats", "")],
     );
     let trouble = |source: &mut Source| source.read().unwrap().some().unwrap_err().to_string();
-    let mut source_of_others = Source::new(&folder.0, folder.0.join("dropin"), |_| {
+    let mut source_of_others = Source::new(&folder.0, folder.0.join("dropin"), |_, _| {
         Ok(virtuals("FWM  00000001 wlc\nFWM  00000002 lblc\n"))
     });
     let said = trouble(&mut source_of_others);
