@@ -3,8 +3,9 @@
 //! The program on a terminal: one thread reads the files, this one draws and listens to keys.
 
 use crate::{
-    figures::{span, Ink},
-    model::{Order, Service, View},
+    figures::{has_colors, span, Ink},
+    filter::Filter,
+    model::{latest, DestinationOrder, Order, View},
     options::Options,
     screen::{self, Shown},
     source::{Source, Trouble, Wanted},
@@ -20,6 +21,7 @@ use ratatui::{
 };
 use signal_hook::{consts, flag};
 use std::{
+    env,
     io::{self, IsTerminal},
     sync::{
         atomic::{AtomicBool, Ordering},
@@ -46,22 +48,30 @@ pub(crate) fn run(mut source: Source, options: &Options) -> Result<(), Trouble> 
     if !io::stdout().is_terminal() {
         return Err(Trouble::NoTerminal);
     }
+    if env::var("TERM").is_ok_and(|it| it == "dumb") {
+        return Err(Trouble::DumbTerminal);
+    }
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [consts::SIGTERM, consts::SIGHUP, consts::SIGINT] {
         flag::register(signal, Arc::clone(&stop)).map_err(Trouble::Output)?;
     }
     let interval = options.interval();
     let mut app = App {
+        all: view.clone(),
         view,
         name,
         scroll: 0,
         by_misses: false,
         order: Order::default(),
+        destination_order: DestinationOrder::default(),
+        services: Filter::new(),
+        places: Filter::new(),
         destinations: false,
         wanted: source.wanted(),
         help: false,
         interval,
         ink: Ink::of_locale(),
+        colors: has_colors(),
         trouble: None,
     };
     let views = read_on(source, interval);
@@ -98,17 +108,24 @@ fn read_on(mut source: Source, interval: Duration) -> Receiver<Read> {
 
 /// What is on the screen.
 struct App {
+    /// What was read, and what of it is listed.
+    all: View,
     view: View,
     /// The service that was chosen, as its place may change; before that, the first one is shown.
     name: Option<String>,
     scroll: usize,
     by_misses: bool,
     order: Order,
+    destination_order: DestinationOrder,
+    /// Which services are listed, and which destinations.
+    services: Filter,
+    places: Filter,
     destinations: bool,
     wanted: Wanted,
     help: bool,
     interval: Duration,
     ink: Ink,
+    colors: bool,
     trouble: Option<String>,
 }
 
@@ -121,7 +138,12 @@ impl App {
     ) -> io::Result<()> {
         while !stop.load(Ordering::Relaxed) {
             self.want();
-            terminal.draw(|frame| screen::draw(&self.shown(), frame.buffer_mut()))?;
+            terminal.draw(|frame| {
+                screen::draw(&self.shown(), frame.buffer_mut());
+                if !self.colors {
+                    screen::without_colors(frame.buffer_mut());
+                }
+            })?;
             // Sleeps until there is something new to draw.
             loop {
                 let mut changed = false;
@@ -157,10 +179,18 @@ impl App {
             scroll: self.scroll,
             order: self.order,
             ink: self.ink,
-            note: format!("every {}{order}", span(self.interval)),
+            note: format!(
+                "every {}{order}{}",
+                span(self.interval),
+                self.services.note()
+            ),
             trouble: self.trouble.clone(),
             keys: true,
+            prompt: self.filter().prompt(),
+            filtered: !self.services.note().is_empty(),
             destinations: self.destinations,
+            destination_order: self.destination_order,
+            places: &self.places,
             help: self.help,
         }
     }
@@ -169,9 +199,32 @@ impl App {
     fn take(&mut self, read: Read) {
         self.trouble = None;
         match read {
-            Ok(view) => self.view = view,
+            Ok(view) => self.all = view,
             Err(trouble) => self.trouble = Some(trouble.to_string()),
         }
+        self.list();
+    }
+
+    /// The filter of what is listed now.
+    fn filter(&self) -> &Filter {
+        match self.destinations {
+            true => &self.places,
+            false => &self.services,
+        }
+    }
+
+    fn filter_mut(&mut self) -> &mut Filter {
+        match self.destinations {
+            true => &mut self.places,
+            false => &mut self.services,
+        }
+    }
+
+    /// Lists the services that the filter takes.
+    fn list(&mut self) {
+        self.view = self.all.clone();
+        let filter = &self.services;
+        self.view.services.retain(|it| filter.takes([&*it.name]));
         self.sort();
     }
 
@@ -205,6 +258,13 @@ impl App {
         if key.kind == KeyEventKind::Release {
             return false;
         }
+        let ends = matches!(key.code, KeyCode::Char('c')) && key.modifiers == KeyModifiers::CONTROL;
+        if self.filter().is_open() && !ends {
+            self.filter_mut().press(key);
+            self.scroll = 0;
+            self.list();
+            return false;
+        }
         let help = std::mem::take(&mut self.help);
         let place = self.place();
         let last = self.view.services.len().saturating_sub(1);
@@ -219,6 +279,11 @@ impl App {
                 self.destinations = !self.destinations;
                 self.scroll = 0;
             }
+            KeyCode::Char('/') => self.filter_mut().open(),
+            KeyCode::Char('s') if self.destinations => {
+                self.destination_order = self.destination_order.next();
+                self.scroll = 0;
+            }
             KeyCode::Char('s') => self.order = self.order.next(),
             KeyCode::Up | KeyCode::Char('k') => self.choose(place.saturating_sub(1)),
             KeyCode::Down | KeyCode::Char('j') => self.choose((place + 1).min(last)),
@@ -227,9 +292,8 @@ impl App {
             KeyCode::PageUp => self.scroll = self.scroll.saturating_sub(5),
             KeyCode::PageDown => {
                 let service = self.view.services.get(place);
-                let latest = |it: &Service| it.table.as_ref().map_or(0, |it| it.latest.len());
                 let rows = service.map_or(0, |it| match self.destinations {
-                    true => latest(it),
+                    true => latest(it, &self.places, self.destination_order).len(),
                     false => it.servers.len(),
                 });
                 self.scroll = (self.scroll + 5).min(rows.saturating_sub(1));

@@ -5,7 +5,7 @@
 use crate::{
     figures::{bytes, count, percent, rate, Ink},
     misses::{self, Miss},
-    model::{Order, Server, Service, View},
+    model::{latest, DestinationOrder, Order, Server, Service, View},
     screen::{bold, color, dim, fit, heading, Shown},
     table::Destination,
     verdict::{self, Verdict},
@@ -14,7 +14,7 @@ use ratatui::{
     style::{Color, Style},
     text::{Line, Span},
 };
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 /// What is to be seen of the chosen service.
 pub(crate) struct Detail {
@@ -28,7 +28,7 @@ pub(crate) struct Detail {
 impl Detail {
     pub(crate) fn of(shown: &Shown<'_>, service: &Service, width: u16) -> Self {
         let (servers, server_heading) = match shown.destinations {
-            true => destinations(service),
+            true => destinations(service, shown),
             false => servers(service, shown, width),
         };
         Self {
@@ -241,15 +241,24 @@ fn servers(service: &Service, shown: &Shown<'_>, width: u16) -> (Vec<Line<'stati
 }
 
 /// The destinations that were used last, and their heading.
-fn destinations(service: &Service) -> (Vec<Line<'static>>, String) {
-    let latest = service.table.as_ref().map(|it| it.latest.as_slice());
-    let latest = latest.unwrap_or_default();
+fn destinations(service: &Service, shown: &Shown<'_>) -> (Vec<Line<'static>>, String) {
+    let latest = latest(service, shown.places, shown.destination_order);
+    let states: HashMap<_, _> = service
+        .servers
+        .iter()
+        .map(|it| (it.address.to_string(), service.state(it)))
+        .collect();
     let longest = |of: fn(&Destination) -> &str| latest.iter().map(|it| of(it).len()).max();
     let name = longest(|it| &it.address).unwrap_or(0).max(11);
-    let server = longest(|it| &it.server).unwrap_or(0).max(6);
+    let server = longest(|it| &it.server).unwrap_or(0).max(7);
     let rows = latest.iter().map(|it| {
         let moved = match &it.moved {
-            Some((from, ago)) => format!("from {from} {} s ago", ago.as_secs()),
+            Some((from, ago)) => {
+                // What may be the reason, if it is still so.
+                let state = states.get(from).filter(|it| !it.is_empty());
+                let state = state.map_or(String::new(), |it| format!(" ({it})"));
+                format!("from {from}{state} {} s ago", ago.as_secs())
+            }
             None if it.removed => "server removed".into(),
             None => String::new(),
         };
@@ -257,9 +266,17 @@ fn destinations(service: &Service) -> (Vec<Line<'static>>, String) {
         let moved = Span::styled(moved, Style::new().fg(Color::Yellow));
         Line::from(vec![Span::raw(row), moved])
     });
+    let title = |text: &str, order| match shown.destination_order == order {
+        true => format!(">{text}"),
+        false => text.into(),
+    };
     let heading = format!(
-        " {:name$} {:server$}{:>8} {:9}",
-        "DESTINATION", "SERVER", "IDLE s", "MOVED"
+        " {:name$} {:server$}{:>8} {:9}{}",
+        "DESTINATION",
+        title("SERVER", DestinationOrder::Server),
+        title("IDLE s", DestinationOrder::Used),
+        title("MOVED", DestinationOrder::Moved),
+        shown.places.note().trim_start_matches(',')
     );
     (rows.collect(), heading)
 }

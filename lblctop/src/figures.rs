@@ -72,6 +72,15 @@ pub(crate) fn span(interval: Duration) -> String {
     }
 }
 
+/// Whether the terminal has colours, and they are wanted. (See no-color.org; what crossterm writes
+/// does not depend on the terminal.)
+pub(crate) fn has_colors() -> bool {
+    let unwanted = env::var_os("NO_COLOR").is_some_and(|it| !it.is_empty());
+    let term = env::var("TERM").unwrap_or_default();
+    let without = ["dumb", "vt52", "vt100", "vt102", "vt220", "vt320"];
+    !unwanted && !without.contains(&term.as_str()) && !term.ends_with("-mono")
+}
+
 /// What bars are made of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ink {

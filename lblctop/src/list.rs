@@ -7,7 +7,7 @@ use crate::{
     figures::{count, percent, rate},
     model::{Service, View},
     screen::{color, fit, heading, Shown},
-    verdict,
+    verdict::{self, Level},
 };
 use ratatui::{
     style::{Color, Modifier, Style},
@@ -46,19 +46,21 @@ fn recently(view: &View, it: &Service, number: fn(&Counters) -> u64) -> String {
 pub(crate) fn list(shown: &Shown<'_>, width: u16, rows: usize) -> Vec<Line<'static>> {
     let services = &shown.view.services;
     let width = usize::from(width);
-    let mut columns = COLUMNS.as_slice();
-    while let Some((_, fewer)) = columns.split_last() {
-        if total(columns) + 14 <= width {
-            break;
-        }
-        columns = fewer;
-    }
     let longest = services
         .iter()
         .map(|it| it.name.len())
         .max()
         .unwrap_or(0)
         .max(7);
+    // A name that is cut to 24 still has both ends of an address.
+    let least = longest.clamp(13, 24) + 1;
+    let mut columns = COLUMNS.as_slice();
+    while let Some((_, fewer)) = columns.split_last() {
+        if total(columns) + least <= width {
+            break;
+        }
+        columns = fewer;
+    }
     let room = width.saturating_sub(total(columns) + 1);
     // A gauge takes what is left.
     let name = if longest + 6 <= room { longest } else { room };
@@ -77,12 +79,16 @@ pub(crate) fn list(shown: &Shown<'_>, width: u16, rows: usize) -> Vec<Line<'stat
     }
     let mut lines = vec![heading(heads)];
     for (at, service) in services.iter().enumerate().skip(first).take(rows) {
-        let mark = if at == shown.chosen { ">" } else { " " };
+        let level = verdict::of(service).level;
+        let mark = match level {
+            _ if at == shown.chosen => ">",
+            Level::Bad => "!",
+            _ => " ",
+        };
         let mut spans = vec![Span::raw(format!(
             "{mark}{:name$}",
             fit(&service.name, name)
         ))];
-        let level = verdict::of(service).level;
         for (title, width, cell) in columns {
             let text = format!("{:>width$}", cell(shown.view, service));
             let style = match *title {

@@ -8,6 +8,7 @@ mod app;
 mod counters;
 mod detail;
 mod figures;
+mod filter;
 mod json;
 mod list;
 mod misses;

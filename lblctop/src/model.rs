@@ -4,9 +4,10 @@
 
 use crate::{
     counters::Counters,
+    filter::Filter,
     ipvs,
     source::Trouble,
-    table::{Destinations, Table},
+    table::{Destination, Destinations, Table},
 };
 use std::{
     cmp::Reverse,
@@ -53,6 +54,51 @@ impl Order {
             Self::Weight => Self::Listed,
         }
     }
+}
+
+/// What destinations are sorted by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum DestinationOrder {
+    /// Those that were used last first.
+    #[default]
+    Used,
+    /// Those that moved last first.
+    Moved,
+    /// Those of one server together.
+    Server,
+}
+
+impl DestinationOrder {
+    pub(crate) fn next(self) -> Self {
+        match self {
+            Self::Used => Self::Moved,
+            Self::Moved => Self::Server,
+            Self::Server => Self::Used,
+        }
+    }
+}
+
+/// The latest destinations of a service whose address or server the filter takes, in an order.
+pub(crate) fn latest<'a>(
+    service: &'a Service,
+    filter: &Filter,
+    order: DestinationOrder,
+) -> Vec<&'a Destination> {
+    let latest = service.table.iter().flat_map(|it| &it.latest);
+    let taken = |it: &&Destination| {
+        let before = it.moved.as_ref().map(|(server, _)| server.as_str());
+        filter.takes([&*it.address, &*it.server].into_iter().chain(before))
+    };
+    let mut latest: Vec<_> = latest.filter(taken).collect();
+    match order {
+        DestinationOrder::Used => {}
+        DestinationOrder::Moved => latest.sort_by_key(|it| match &it.moved {
+            Some((_, ago)) => *ago,
+            None => Duration::MAX,
+        }),
+        DestinationOrder::Server => latest.sort_by(|a, b| a.server.cmp(&b.server)),
+    }
+    latest
 }
 
 /// A service that is not ours.

@@ -6,8 +6,9 @@
 use crate::{
     detail::Detail,
     figures::{percent, rate, Ink},
+    filter::Filter,
     list::list,
-    model::{summary, Order, Other, Service, View},
+    model::{summary, DestinationOrder, Order, Other, Service, View},
     verdict::{self, Level},
 };
 use ratatui::{
@@ -18,14 +19,16 @@ use ratatui::{
 };
 use std::io::IsTerminal;
 
-const KEYS: &str = " q quit   h help   up/down service   o, s order   d destinations   PgUp/PgDn";
+const KEYS: &str = " q quit   h help   up/down service   / find   o, s order   d destinations";
 
 const HELP: &str = "\
  up, down, k, j    choose a service
  Home, End, g, G   the first, the last service
  o                 services by connections since they were made, or by misses now
- s                 servers as listed, by active connections, destinations, weight
- d                 its destinations in the place of servers, those used last first
+ /                 find: only services (or destinations) with a text
+ s                 servers as listed, by active connections, destinations, weight;
+                   destinations by last use, last move, server
+ d                 its destinations in the place of servers: the last 1000 used
  PgUp, PgDn        scroll servers or destinations
  h, ?              this; any key leaves it
  q, Esc, Ctrl-C    quit
@@ -54,8 +57,14 @@ pub(crate) struct Shown<'a> {
     pub(crate) trouble: Option<String>,
     /// Whether somebody can press keys.
     pub(crate) keys: bool,
-    /// Whether destinations are shown in the place of servers.
+    /// The line in which a filter is typed, in the place of the keys.
+    pub(crate) prompt: Option<String>,
+    /// Whether only services with a text are listed.
+    pub(crate) filtered: bool,
+    /// Whether destinations are shown in the place of servers, in which order, and which of them.
     pub(crate) destinations: bool,
+    pub(crate) destination_order: DestinationOrder,
+    pub(crate) places: &'a Filter,
     /// Whether the keys are explained instead of all else.
     pub(crate) help: bool,
 }
@@ -81,7 +90,11 @@ pub(crate) fn plain(view: &View, chosen: usize) -> String {
             note: String::new(),
             trouble: None,
             keys: false,
+            prompt: None,
+            filtered: false,
             destinations: false,
+            destination_order: DestinationOrder::default(),
+            places: &Filter::new(),
             help: false,
         },
         &mut buffer,
@@ -106,7 +119,10 @@ pub(crate) fn draw(shown: &Shown<'_>, buffer: &mut Buffer) {
     let others = others(&shown.view.others, usize::from(width));
     let last = match &shown.trouble {
         Some(trouble) => Some(Line::styled(format!(" {trouble}"), bold(Color::Red))),
-        None => shown.keys.then(|| Line::styled(KEYS, dim())),
+        None => shown.keys.then(|| match &shown.prompt {
+            Some(prompt) => Line::raw(prompt.clone()),
+            None => Line::styled(KEYS, dim()),
+        }),
     };
     let free = height.saturating_sub(2 + usize::from(last.is_some()) + others.iter().len());
     let services = &shown.view.services;
@@ -122,7 +138,10 @@ pub(crate) fn draw(shown: &Shown<'_>, buffer: &mut Buffer) {
         page.extend(detail.lines(free.saturating_sub(rows), shown));
     } else if shown.trouble.is_none() {
         page.push(Line::raw(""));
-        page.push(Line::raw(" No service uses the scheduler."));
+        page.push(Line::raw(match shown.filtered {
+            true => " No service has this text in its name.",
+            false => " No service uses the scheduler.",
+        }));
         page.extend(others);
     }
     page.truncate(height.saturating_sub(usize::from(last.is_some())));
@@ -217,12 +236,23 @@ fn title(shown: &Shown<'_>) -> Line<'static> {
     Line::from(spans)
 }
 
-/// A text that is at most so long.
+/// A text that is at most so long, without its middle: long addresses differ at their ends.
 pub(crate) fn fit(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+    let length = text.chars().count();
+    if length <= width {
         return text.into();
     }
-    let mut short: String = text.chars().take(width.saturating_sub(1)).collect();
+    let room = width.saturating_sub(1);
+    let mut short: String = text.chars().take(room.div_ceil(2)).collect();
     short.push('~');
+    short.extend(text.chars().skip(length - room / 2));
     short
+}
+
+/// Takes the colours out of what is drawn, and leaves it bold, dim and reversed.
+pub(crate) fn without_colors(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        cell.fg = Color::Reset;
+        cell.bg = Color::Reset;
+    }
 }

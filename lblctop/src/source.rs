@@ -43,6 +43,7 @@ pub(crate) enum Trouble {
     /// And which there are.
     NoSuchService(String, String),
     NoTerminal,
+    DumbTerminal,
     Output(io::Error),
 }
 
@@ -77,6 +78,10 @@ impl fmt::Display for Trouble {
             Self::NoTerminal => write!(
                 f,
                 "this is not a terminal: try --once, --json or --prometheus"
+            ),
+            Self::DumbTerminal => write!(
+                f,
+                "this terminal (TERM=dumb) has no cursor to move: try --once"
             ),
             Self::Output(error) => write!(f, "{error}"),
         }

@@ -256,7 +256,7 @@ fn about(reason: &str, service: &Service) -> String {
         ),
         "expired" => format!(
             "Destinations are asked for less often than every {} s: raise \
-             net.ipv4.vs.lblc_expiration.",
+             net.ipv4.vs.lblc_expiration, a number of seconds (a day: 86400).",
             table.expiration
         ),
         "unavailable" => "Servers went away; their destinations move once. If it goes on: do \

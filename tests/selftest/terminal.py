@@ -24,7 +24,7 @@ WIDTH, HEIGHT = 8.4, 18  # of a character
 class Terminal:
     """Runs a program on a pseudo-terminal; `screen` is what it shows, `said` all that it has written."""
 
-    def __init__(self, command, columns=80, rows=24):
+    def __init__(self, command, columns=80, rows=24, env=None):
         self.screen = pyte.Screen(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
         self.said = b""
@@ -33,7 +33,7 @@ class Terminal:
         self.tell_size()
         self.process = subprocess.Popen(
             command, preexec_fn=lambda: os.login_tty(os.dup(self.slave)), close_fds=False,
-            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8"})
+            env={**os.environ, "TERM": "xterm-256color", "LANG": "C.UTF-8", **(env or {})})
 
     def tell_size(self):
         size = struct.pack("HHHH", self.screen.lines, self.screen.columns, 0, 0)

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """lblctop(8) on a pseudo-terminal."""
 
+import os
 import re
 import signal
 from xml.etree import ElementTree
 
-from harness import Skip, case, eq, main, run, wait_until
+from harness import Skip, case, eq, lacks, main, ne, run, wait_until
 from lab import VIP, VIP6, Lab, Traffic, key, sysctl
 from lblctop import Terminal, destinations, top
 
@@ -157,7 +158,7 @@ def destinations_tell_where_they_were():
     with top() as terminal:
         terminal.until("SERVER WEIGHT")
         terminal.press("d")
-        terminal.until("DESTINATION SERVER IDLE s MOVED", "of 30", " 10.0.11.2:0 ")
+        terminal.until("DESTINATION SERVER >IDLE s MOVED", "of 30", " 10.0.11.2:0 ")
         lab.ipvs(lab.server("-e", "s2", 1000), lab.server("-e", "s1", 0))
         eq(lab.ask(key(7)), "s2")
         terminal.until("198.18.0.7 10.0.12.2:0 ", " from 10.0.11.2:0 ")
@@ -187,6 +188,73 @@ def a_server_that_comes_back_gets_new_destinations_only():
     lab.ipvs(lab.server("-e", "s1", 1000))
     with Traffic(), top() as terminal:
         terminal.until("Locality works: 100 %", "10.0.11.2:0 has no destination, and will get new ones only")
+
+
+@case
+def a_service_is_found_by_a_part_of_its_name():
+    number = 5000 if os.environ.get("FULL") else 300
+    found = sum(str(n).startswith("12") for n in range(1, number + 1))
+    lab.ipvs(*(f"-A -f {n} -s lblc_rs" for n in range(1, number + 1)))
+    lab.service(service=f"-t {VIP}:80", port=80, how="-m")
+    lab.ask(VIP)
+    with top() as terminal:
+        terminal.until(f"{number + 1} services", f">TCP {VIP}:80", seconds=120)
+        terminal.press("/fWm 12")
+        text = terminal.until("/fWm 12_", ">FWM 12", f"{found} services", seconds=60)
+        assert all("FWM 12" in line for line in text.splitlines() if "FWM" in line), text
+        terminal.press("8\r")
+        terminal.until(">FWM 128", "1 service", 'with "fWm 128" only', "q quit", seconds=60)
+        terminal.press("/xyz")
+        terminal.until("No service has this text in its name.", seconds=60)
+        terminal.press("\x1b")
+        terminal.until(f"{number + 1} services", f">TCP {VIP}:80", "q quit", seconds=60)
+
+
+@case
+def destinations_of_a_server_are_found():
+    lab.service()
+    for n in range(40):
+        lab.hold(key(n))
+    counts = destinations()
+    with top(rows=60) as terminal:
+        terminal.press("d")
+        terminal.until("DESTINATION SERVER >IDLE s MOVED")
+        terminal.press("/10.0.12.2\r")
+        text = terminal.until('with "10.0.12.2" only')
+        rows = [line for line in text.splitlines() if line.startswith(" 198.18.")]
+        eq(len(rows), counts["10.0.12.2:0"], "destinations of s2")
+        eq({line.split()[1] for line in rows}, {"10.0.12.2:0"})
+        terminal.press("/\x1bs")
+        terminal.until("DESTINATION SERVER IDLE s >MOVED")
+        lab.ipvs(lab.server("-e", "s2", 0))
+        moved = rows[0].split()[0]
+        ne(lab.ask(moved), "s2")
+        text = terminal.until(f"{moved} ", " from 10.0.12.2:0 (weight 0) ")
+        first = next(line for line in text.splitlines() if line.startswith(" 198.18."))
+        eq(first.split()[0], moved, "the first destination")
+        terminal.press("s")
+        terminal.until("DESTINATION >SERVER IDLE s MOVED")
+
+
+COLORED = re.compile(rb"\x1b\[[0-9;]*?(?:3[0-7]|4[0-7]|[34]8;[25]|9[0-7])[0-9;]*m")
+
+
+@case
+def colors_and_symbols_only_where_the_terminal_has_them():
+    lab.service()
+    for n in range(30):
+        lab.ask(key(n))
+    for env, colored in (({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "vt100"}, False), ({"LANG": "C"}, True)):
+        with top(env=env) as terminal:
+            terminal.until("FWM 1: ", "30 of 262k entries", "10.0.14.2:0 1000", "No new connections", "q quit")
+            eq(bool(COLORED.search(terminal.said)), colored, f"colours with {env}")
+            eq(terminal.said.isascii(), "LANG" in env, f"ASCII only with {env}")
+    with top(env={"TERM": "dumb"}) as terminal:
+        eq(terminal.wait(), 1)
+        eq(terminal.said, b"lblctop: this terminal (TERM=dumb) has no cursor to move: try --once\r\n")
+    with top("--once", env={"TERM": "dumb"}) as terminal:
+        eq(terminal.wait(), 0)
+        lacks(terminal.said, b"\x1b")
 
 
 @case

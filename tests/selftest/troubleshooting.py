@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import socket
 
@@ -86,6 +87,20 @@ def the_scheduler_is_not_found():
     assert title in done.stderr, done
     said = follow(blocks(PAGE, title)[0])
     assert "ip_vs_lblc_rs" in said and said.endswith("\nN"), said
+
+
+@case
+def a_sysctl_is_refused():
+    title = "A sysctl is refused"
+    run("modprobe ip_vs_lblc_rs")
+    for line, units in zip(blocks(PAGE, title)[0].splitlines(), ("1h", "256k")):
+        assert f"`{units}`" in section(title), units
+        done = run(re.sub("=.*", f"={units}", line), check=False)
+        has(done.stderr, "Invalid argument")
+    before = sysctl("net/ipv4/vs/lblc_expiration")
+    follow(blocks(PAGE, title)[0])
+    eq((before, sysctl("net/ipv4/vs/lblc_expiration")), ("86400", "3600"))
+    sysctl("net/ipv4/vs/lblc_expiration", 86400)
 
 
 @case

@@ -11,13 +11,15 @@
 
 mod answers;
 mod files;
+mod filter;
 mod screen;
 
 use crate::{
     counters,
     figures::Ink,
+    filter::Filter,
     ipvs,
-    model::{self, Order, View},
+    model::{self, DestinationOrder, Order, View},
     screen::{draw, text, Shown},
     table,
 };
@@ -103,6 +105,8 @@ fn after(table: &str, grown: &[(&str, u64)]) -> View {
     view
 }
 
+const ALL: &Filter = &Filter::new();
+
 fn shown(view: &View, chosen: usize, scroll: usize) -> Shown<'_> {
     Shown {
         view,
@@ -113,7 +117,11 @@ fn shown(view: &View, chosen: usize, scroll: usize) -> Shown<'_> {
         note: "every 2 s".into(),
         trouble: None,
         keys: true,
+        prompt: None,
+        filtered: false,
         destinations: false,
+        destination_order: DestinationOrder::default(),
+        places: ALL,
         help: false,
     }
 }
