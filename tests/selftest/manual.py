@@ -189,6 +189,9 @@ def the_readmes_transparent_cache():
             with inside(name):
                 follow(routes)
         keeps()
+        with Traffic() as traffic:
+            wait_until(lambda: traffic.served > 60, "each destination is known", 60)
+            has(follow(blocks("README.md", "Is it working?")[0]), "FWM 1: Locality works: ")
         follow(six)
         keeps(ipv6=True)
     finally:

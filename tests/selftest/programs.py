@@ -136,6 +136,7 @@ def ipvsadm_saves_and_restores_the_scheduler():
         sample = [line.strip() for line in file if not line.startswith("#")]
     run(f"grep -v '^#' {TOP}scripts/samples/ipvsadm.rules | ipvsadm -R")
     eq(sorted(run("ipvsadm -S -n").splitlines()), sorted(sample), "the sample")
+    has(run("ipvsadm -S -n"), "-A -f 1 -s lblc_rs\n")
     run("ipvsadm -E -f 1 -s lblc_rs -b flag-1,flag-2")
     saved = run("ipvsadm -S -n")
     has(saved, "-A -f 1 -s lblc_rs -b flag-1,flag-2\n")
