@@ -102,6 +102,15 @@ def apt_removes_the_packages_from_a_stopped_director():
         os.unlink(path)
 
 
+def without_the_module_lblc_is_cs():
+    run(f"cp {SAMPLES}/ip_vs_lblc_rs-dropin.conf {CONFIGURED['ip_vs_lblc_rs-dropin.conf']}")
+    run("ipvsadm -A -f 7 -s lblc")
+    assert "ip_vs_lblc" in loaded() and MODULE not in loaded()
+    run("ipvsadm -C")
+    tainted = int(verdict.read("/proc/sys/kernel/tainted"))
+    assert tainted == 0, tainted
+
+
 def this_is_secure_boot():
     variable = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
     if not os.path.exists(variable):
@@ -142,6 +151,7 @@ STEPS = {
                 the_kernel_is_unharmed],
     "remove": [the_machine_is_up, the_service_is_up_after_the_boot,
                apt_removes_the_packages_from_a_stopped_director, nothing_of_ours_is_there, the_kernel_is_unharmed],
+    "fallback": [the_machine_is_up, without_the_module_lblc_is_cs],
     "signed": [this_is_secure_boot, without_a_known_signature_it_is_refused,
                with_the_owners_signature_it_loads_and_works, the_kernel_holds_it_for_signed],
 }
