@@ -40,7 +40,7 @@ impl Filter {
             KeyCode::Char('u') if key.modifiers.contains(KeyModifiers::CONTROL) => {
                 self.text.clear();
             }
-            KeyCode::Char(it) if !key.modifiers.contains(KeyModifiers::CONTROL) => {
+            KeyCode::Char(it) if (key.modifiers - KeyModifiers::SHIFT).is_empty() => {
                 self.text.push(it);
             }
             _ => {}

@@ -224,7 +224,11 @@ def destinations_of_a_server_are_found():
         rows = [line for line in text.splitlines() if line.startswith(" 198.18.")]
         eq(len(rows), counts["10.0.12.2:0"], "destinations of s2")
         eq({line.split()[1] for line in rows}, {"10.0.12.2:0"})
-        terminal.press("/\x1bs")
+        terminal.press("/")
+        terminal.until("/10.0.12.2_")
+        terminal.press("\x1b")
+        terminal.until("q quit", ">IDLE s MOVED")
+        terminal.press("s")
         terminal.until("DESTINATION SERVER IDLE s >MOVED")
         lab.ipvs(lab.server("-e", "s2", 0))
         moved = rows[0].split()[0]
