@@ -218,7 +218,7 @@ def destinations_of_a_server_are_found():
     counts = destinations()
     with top(rows=60) as terminal:
         terminal.press("d")
-        terminal.until("DESTINATION SERVER >IDLE s MOVED")
+        terminal.until("DESTINATION SERVER >IDLE s MOVED", " 198.18.0.39 ")
         terminal.press("/10.0.12.2\r")
         text = terminal.until('with "10.0.12.2" only')
         rows = [line for line in text.splitlines() if line.startswith(" 198.18.")]
