@@ -18,6 +18,7 @@ mod netns;
 
 use kernel_ext::{
     jiffies,
+    memcg,
     percpu,
     random,
     rcu,

@@ -7,11 +7,13 @@
 #define pr_fmt(fmt) "IPVS: " fmt
 
 #include <linux/kobject.h>
+#include <linux/memcontrol.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/percpu.h>
 #include <linux/proc_fs.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 #include <linux/seq_file_net.h>
 #include <linux/sizes.h>
 #include <net/netns/generic.h>
@@ -177,6 +179,24 @@ void *lblc_rs_alloc_heads(size_t number)
 	gfp_t more = number * sizeof(void *) > SZ_8K ? __GFP_NOWARN | __GFP_NORETRY : 0;
 
 	return kvcalloc(number, sizeof(void *), GFP_KERNEL_ACCOUNT | more);
+}
+
+/* Inline in a kernel without memory cgroups. */
+void *lblc_rs_get_current_memcg(void)
+{
+	return get_mem_cgroup_from_mm(current->mm);
+}
+
+/* Inline. */
+void *lblc_rs_set_active_memcg(void *memcg)
+{
+	return set_active_memcg(memcg);
+}
+
+/* Inline. */
+void lblc_rs_put_memcg(void *memcg)
+{
+	mem_cgroup_put(memcg);
 }
 
 /* A macro. To bindgen and Rust a __percpu pointer is a plain pointer. */

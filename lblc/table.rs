@@ -34,6 +34,7 @@ use crate::{
         self,
         HZ, //
     },
+    memcg::MemCgroup,
     netns::{
         trace,
         Admission,
@@ -73,6 +74,8 @@ const LIMBO: usize = 4096;
 pub(crate) struct Table {
     list: HashList<Entry>,
     netns: Arc<Netns<Lblc>>,
+    /// That of the process that bound the service: larger arrays are charged to it as well.
+    memcg: MemCgroup,
     /// Somebody saw a long chain: the hash may be known to an attacker.
     suspect: AtomicBool,
     /// Memory was short: to be tried again at the next tick.
@@ -87,6 +90,7 @@ impl Table {
         Ok(Self {
             list,
             netns,
+            memcg: MemCgroup::of_current(),
             suspect: AtomicBool::new(false),
             starved: AtomicBool::new(false),
         })
@@ -362,7 +366,7 @@ impl Table {
                 true if suspect => (Event::Rekey, Some(Hash::new(random::number))),
                 true => return,
             };
-            match self.list.rebuild(wanted, hash) {
+            match self.memcg.charge(|| self.list.rebuild(wanted, hash)) {
                 Ok(()) => {
                     counters.count(event);
                     let buckets = (1usize.wrapping_shl(now), 1usize.wrapping_shl(wanted));

@@ -277,6 +277,24 @@ def tables_are_charged_to_the_users_cgroup():
         assert ours - others > 0.8 * tables > 1 << 20, said
 
 
+@case
+def buckets_of_a_table_that_grows_are_charged_to_the_users_cgroup():
+    """A work item allocates them, in a thread of the kernel."""
+    begin()
+    with User() as user:
+        user.do("add", "lblc_rs", 1, 1)
+        user.do("flood", 1, 0, 1)  # what a first packet allocates
+        before = charged()
+        user.do("flood", 1, 0, 60000)
+
+        def buckets():
+            found = user.tables()
+            return found["bytes"] - found["entries"] * 64
+        wait_until(lambda: buckets() > 60000 * 2 * 8, "the table has grown")
+        ksft.print_msg(f"{charged() - before} bytes are charged, for buckets of {buckets()}")
+        wait_until(lambda: charged() - before > 0.8 * buckets(), f"{buckets()} bytes are charged, not {charged() - before}")
+
+
 # All at once --------------------------------------------------------------------------------------
 
 @case
