@@ -12,9 +12,9 @@ import sys
 import time as clock
 
 import whole
-from cells import QUICK, WHOLE, core
-from common import (MAX_ENTRIES, ROOMY, SEED, SYSCTL, Services, Wrong, bench, fill, header, interval, learn,
-                    median, run, samples, settled, sysctl)
+from cells import MOVES, QUICK, WHOLE, core
+from common import (DAY, EXPIRATION, MAX_ENTRIES, ROOMY, SEED, SYSCTL, WEIGHT, Services, Wrong, bench, fill,
+                    header, interval, kept, learn, median, run, samples, settled, sysctl)
 
 def hits(cell, unit):
     """The cost of a call of C, ours and an empty callback: a line for each sample. In a small table a few chains of two
@@ -62,14 +62,77 @@ def misses(cell, unit, services):
     return found
 
 
+def evictions(cell, unit):
+    """As hits(), for new keys of a full table."""
+    rows = []
+    for _ in range(40 if unit == "ns" else 5):
+        bench("misses 1 4 64")
+        rows += [[time / 64 for time in row] for row in samples(unit)]
+        settled(cell.n)
+    return rows
+
+
+def moves(cell, unit, services):
+    """As hits(), for calls that move a known key to another server: each key once, after a change that moves it."""
+    batch = 64
+    command = f"known {cell.n // batch} {batch}"
+
+    def gather():
+        """Lets all keys move to the first server of the list."""
+        bench(f"active {2 * WEIGHT}")
+        bench("idle 0")
+        bench(command)
+        bench("active 0")
+
+    def relief(number):
+        bench("active 2")
+        bench(f"idle {(number + 1) % cell.d}")
+
+    def quiesced(number):
+        services.change("-e", cell.d - 1 - number % 2, " -g -w 0")
+        services.change("-e", cell.d - 2 + number % 2, services.more)
+
+    def removed(number):
+        if number:
+            services.change("-a", cell.d - 2 + number % 2, services.more)
+        services.change("-d", cell.d - 1 - number % 2)
+
+    def expired(_):
+        sysctl(EXPIRATION, 0)
+        clock.sleep(0.1)    # some jiffies
+
+    prepare = {"relief": relief, "quiesced": quiesced, "removed": removed, "expired": expired}[cell.op]
+    rows = []
+    gather()
+    for number in range(40 if unit == "ns" else 5):
+        prepare(number)
+        before = kept()
+        bench(command)
+        rows += [[time / batch for time in row] for row in samples(unit)]
+        if kept() != before:
+            raise Wrong(f"{kept() - before} of {cell.n} calls were hits")
+        sysctl(EXPIRATION, DAY)
+        bench("check")
+    return rows
+
+
 def measure(cell, unit):
     """The cost of a call of schedule()."""
     services = Services(cell)
-    fill(cell, "chained" if cell.op == "adversarial" else "random")
-    if cell.op in ("miss", "agree"):
-        rows = misses(cell, unit, services)
-    else:
-        rows = hits(cell, unit)
+    if cell.op == "evict":
+        sysctl(MAX_ENTRIES, cell.n)
+    try:
+        fill(cell, "chained" if cell.op == "adversarial" else "random")
+        if cell.op == "evict":
+            rows = evictions(cell, unit)
+        elif cell.op in ("miss", "agree"):
+            rows = misses(cell, unit, services)
+        elif cell.op in MOVES:
+            rows = moves(cell, unit, services)
+        else:
+            rows = hits(cell, unit)
+    finally:
+        sysctl(MAX_ENTRIES, ROOMY)
     base = median(row[2] for row in rows)
     print(f"# an empty call: {base:.2f} {unit}")
     c, ours = ([row[side] - base for row in rows] for side in (0, 1))

@@ -4,14 +4,32 @@
 from collections import namedtuple
 
 KEYS = (1, 16, 256, 1000, 4096, 16384, 24576, 262144, 1048576)
-SERVERS = (1, 4, 16, 64, 1024)
+SERVERS = (1, 2, 4, 16, 64, 1024)
 C_HOLDS = 24576     # the most entries of C's table
 SEED = 4242
 
 
+OPS = {
+    "hit": "a known key, and its server is kept",
+    "hit-x": "the same, and each server has an upper threshold (ipvsadm -x), which is not reached",
+    "hit-flag1": "the same with ipvsadm -b flag-1, without thresholds",
+    "saturated": "the same, but each server has weight 1 and two active connections: all of them are looked at",
+    "relief": "as saturated, but another server has no connection, so the key moves there",
+    "quiesced": "a known key moves, as its server has weight 0",
+    "removed": "a known key moves, as its server was removed",
+    "expired": "a known key was idle for longer than lblc_expiration (ours only)",
+    "miss": "a new key is inserted",
+    "evict": "a new key, and the table is full: ours evicts, C at 24576 entries does not learn the key",
+    "agree": "a new key with flag-2 (ours only)",
+    "adversarial": "a known key, and C has all keys in one chain",
+}
+MOVES = ("relief", "quiesced", "removed", "expired")
+
+
 class Cell(namedtuple("Cell", "op n d af temp")):
     """An operation, the numbers of keys and servers, the address family, and the kind: hot, calls in succession with
-    hot caches; lone, as hot, but each call begins when the result of the last one is known; cold, with cold caches."""
+    hot caches; lone, as hot, but each call begins when the result of the last one is known; cold, with cold caches.
+    OPS describes the operations of one call."""
 
     def __str__(self):
         return "-".join(filter(None, (self.op, self.temp, f"v{self.af}", f"n{self.n}", f"d{self.d}")))
@@ -23,19 +41,27 @@ class Cell(namedtuple("Cell", "op n d af temp")):
 
     @property
     def c_can(self):
-        """Whether C's table can have that many entries; a miss needs room for another one. C has no flag-2."""
-        return self.op != "agree" and (self.n < C_HOLDS if self.op == "miss" else self.n <= C_HOLDS)
+        """Whether C does this, and its table can have that many entries; a miss needs room for another one."""
+        if OPS.get(self.op, "").endswith("(ours only)"):
+            return False
+        if self.op == "evict":
+            return self.n == C_HOLDS
+        return self.n < C_HOLDS if self.op == "miss" else self.n <= C_HOLDS
 
 
 def core(unit):
     """The cells that measure calls of schedule(). Instruction counts do not depend on caches."""
     cells = [Cell("hit", n, 4, af, "hot") for af in (4, 6) for n in KEYS]
     cells += [Cell("hit", 256, d, 4, "hot") for d in SERVERS if d != 4]
+    cells += [Cell(op, 256, 4, af, "hot") for op in ("hit-x", "hit-flag1") for af in (4, 6)]
     cells += [Cell("saturated", 256, d, 4, "hot") for d in SERVERS]
-    cells += [Cell("miss", n, 4, 4, "hot") for n in KEYS if n != C_HOLDS]
-    cells += [Cell("miss", 16384, d, 4, "hot") for d in SERVERS if d != 4]
-    cells += [Cell("miss", n, 4, 6, "hot") for n in (1000, 16384)]
-    # The same with flag-2 (C does not know it).
+    cells += [Cell("saturated", 256, 4, 6, "hot")]
+    cells += [Cell("relief", 256, d, 4, "hot") for d in SERVERS[1:]]
+    cells += [Cell(op, 256, d, 4, "hot") for op in ("quiesced", "removed", "expired") for d in (2, 4, 64)]
+    cells += [Cell("miss", n, d, 4, "hot") for d in SERVERS[1:] for n in (1, 16, 256, 1000, 16384, 262144)]
+    cells += [Cell("miss", n, 4, 4, "hot") for n in (4096, 1048576)] + [Cell("miss", 16384, 1, 4, "hot")]
+    cells += [Cell("miss", n, 4, 6, "hot") for n in (1, 1000, 16384)]
+    cells += [Cell("evict", n, 4, 4, "hot") for n in (1000, C_HOLDS, 262144)]
     cells += [Cell("agree", 16384, d, 4, "hot") for d in SERVERS]
     cells += [Cell("agree", 16384, 64, 6, "hot")]
     cells += [Cell("adversarial", C_HOLDS, 4, af, "hot") for af in (4, 6)]

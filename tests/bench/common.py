@@ -12,6 +12,8 @@ TABLE = "/proc/net/ip_vs_lblc_rs"
 SYSCTL = "/proc/sys/net/ipv4/vs/"
 MARKS = {"lblc": 1, "lblc_rs": 2}
 MAX_ENTRIES = "lblc_rs_max_entries"
+EXPIRATION = "lblc_expiration"
+DAY = 86400
 ROOMY = 2 << 20     # more than any cell needs
 WEIGHT = 1000
 
@@ -58,16 +60,25 @@ class Services:
     def __init__(self, cell):
         self.schedulers = ["lblc", "lblc_rs"] if cell.c_can else ["lblc_rs"]
         self.six = " -6" if cell.af == 6 else ""
-        self.flags = " -b flag-2" if cell.op == "agree" else ""
+        self.flags = {"agree": " -b flag-2", "hit-flag1": " -b flag-1"}.get(cell.op, "")
+        self.more = f" -g -w {1 if cell.op in ('saturated', 'relief') else WEIGHT}"
+        self.more += " -x 30000" if cell.op == "hit-x" else ""
         bench_lines = []
         for scheduler in self.schedulers:
             service = f"-f {MARKS[scheduler]}{self.six}"
             bench_lines.append(f"-A {service} -s {scheduler}{self.flags}")
-            for n in range(cell.d):
-                address = f"[fd00::{1 + n:x}]" if cell.af == 6 else f"10.1.{n // 250}.{1 + n % 250}"
-                bench_lines.append(f"-a {service} -r {address}:0 -g -w {WEIGHT}")
+            bench_lines += [f"-a {service} {self.server(n)}{self.more}" for n in range(cell.d)]
         run("ipvsadm -C")
         run(["ipvsadm", "-R"], input="\n".join(bench_lines) + "\n")
+
+    def server(self, n):
+        """The option for server number `n`; the core's list has the last one first."""
+        return f"-r [fd00::{1 + n:x}]:0" if self.six else f"-r 10.1.{n // 250}.{1 + n % 250}:0"
+
+    def change(self, option, n, more=""):
+        """Adds (`option` is -a), edits (-e) or deletes (-d) server number `n` in each service."""
+        run(["ipvsadm", "-R"], input="".join(f"{option} -f {MARKS[name]}{self.six} {self.server(n)}{more}\n"
+                                            for name in self.schedulers))
 
     def forget(self):
         """Empties the tables."""
@@ -81,6 +92,13 @@ def header():
     with open(TABLE) as file:
         word = file.readline().split()
     return dict(zip(word[2::2], map(int, word[3::2])))
+
+
+def kept():
+    """How many calls our service has counted as hits."""
+    with open(TABLE + "_stats") as file:
+        word = file.readline().split()
+    return int(word[word.index("hits") + 1])
 
 
 def settled(entries):
@@ -106,7 +124,7 @@ def learn(cell):
     settled(cell.n)
     bench("check")
     if cell.op == "saturated":
-        bench(f"active {2 * WEIGHT}")
+        bench("active 2")
         bench("check")
 
 

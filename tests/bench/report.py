@@ -36,7 +36,9 @@ def verdict(ratio, high, wanted):
 
 
 def table(rows, unit):
+    """The cells with the lowest ratio first; then those of ours alone."""
     form = "{:34}{:>11}{:>11}{:>9}{:>19}{:>8}  {}"
+    rows = sorted(rows, key=lambda row: (row[1]["ratio"] is None, row[1]["ratio"] or 0))
     print(form.format(f"{unit} a call", "C", "ours", "C/ours", "95 % interval", "target", "").rstrip())
     for cell, row in rows:
         wanted = target(cell, unit)

@@ -50,8 +50,8 @@ struct ip_vs_dest *bench_choose(struct bench *bench, enum side side, u32 number)
 int bench_fill(struct bench *bench);
 int bench_check(struct bench *bench, u32 from, u32 to);
 int bench_hits(struct bench *bench, u32 samples, u32 batches, u32 batch, u32 warm, enum temp temp);
+int bench_known(struct bench *bench, u32 batches, u32 batch);
 int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch);
-
 
 /* extra.c */
 void bench_probe_init(void);

@@ -8,7 +8,9 @@
  *   fill                                              insert them into both tables
  *   check                                             fail unless both have the same server for each
  *   active N                                          give each server N active connections
+ *   idle NUMBER                                       give server NUMBER of the list none
  *   hits hot|lone|cold SAMPLES BATCHES BATCH WARM     measure over known keys
+ *   known BATCHES BATCH                               measure over the first known keys, each once
  *   misses SAMPLES BATCHES BATCH                      measure over new keys
  *   probe start|stop                                  measure the longest delay of a softirq, in ns
  *   race C|OURS CPUS N                                measure N misses on each CPU at once, in ns
@@ -57,16 +59,25 @@ static int bind(void)
 	return 0;
 }
 
-static void set_active(int number)
+#define ALL	U32_MAX
+
+/* Of all servers, or of one by its place in the list. */
+static void set_active(int number, u32 only)
 {
 	struct ip_vs_dest *dest;
 	enum side side;
+	u32 place;
 
 	rcu_read_lock();
-	for (side = C; side <= OURS; side++)
-		if (bench.svc[side])
-			list_for_each_entry_rcu(dest, &bench.svc[side]->destinations, n_list)
+	for (side = C; side <= OURS; side++) {
+		if (!bench.svc[side])
+			continue;
+		place = 0;
+		list_for_each_entry_rcu(dest, &bench.svc[side]->destinations, n_list) {
+			if (only == ALL || only == place++)
 				atomic_set(&dest->activeconns, number);
+		}
+	}
 	rcu_read_unlock();
 }
 
@@ -86,7 +97,11 @@ static int command(const char *line)
 	if (sysfs_streq(line, "check"))
 		return bench_check(&bench, 0, bench.known);
 	if (sscanf(line, "active %u", &number) == 1) {
-		set_active(number);
+		set_active(number, ALL);
+		return 0;
+	}
+	if (sscanf(line, "idle %u", &number) == 1) {
+		set_active(0, number);
 		return 0;
 	}
 	if (sscanf(line, "hits %7s %u %u %u %u", word, &samples, &batches, &batch, &warm) == 5) {
@@ -94,6 +109,8 @@ static int command(const char *line)
 
 		return temp < 0 ? temp : bench_hits(&bench, samples, batches, batch, warm, temp);
 	}
+	if (sscanf(line, "known %u %u", &batches, &batch) == 2)
+		return bench_known(&bench, batches, batch);
 	if (sscanf(line, "misses %u %u %u", &samples, &batches, &batch) == 3)
 		return bench_misses(&bench, samples, batches, batch);
 	if (sysfs_streq(line, "probe start")) {

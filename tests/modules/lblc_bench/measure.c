@@ -212,6 +212,25 @@ int bench_hits(struct bench *bench, u32 samples, u32 batches, u32 batch, u32 war
 	return 0;
 }
 
+/* Measures a call for each of the first known keys: one sample, in which C and ours are first alternately. */
+int bench_known(struct bench *bench, u32 batches, u32 batch)
+{
+	static u32 number;
+	struct order order = {};
+	u32 place;
+
+	if (!batches || batches > MAX_BATCHES || !batch || batch > MAX_BATCH || batches * batch > bench->known)
+		return -EINVAL;
+	number++;
+	for (place = 0; place < SIDES; place++) {
+		enum side side = turn_of(number, place);
+
+		bench->sample[0].turn[side] = take_turn(bench, side, order, batches, batch, HOT);
+	}
+	bench->samples = 1;
+	return 0;
+}
+
 /* Measures new keys; afterwards both tables must have the same servers for them. */
 int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch)
 {
