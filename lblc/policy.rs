@@ -214,6 +214,16 @@ pub(crate) fn table_bits(bits: u32, entries: usize) -> u32 {
     }
 }
 
+/// The most entries for which `table_bits(bits, entries)` asks for no more than `bits`.
+pub(crate) fn most_entries(bits: u32) -> usize {
+    let chains = 1usize.wrapping_shl(bits);
+    if chains < CACHED_CHAINS {
+        chains / 16
+    } else {
+        chains.saturating_mul(9).saturating_add(8) / 20
+    }
+}
+
 /// The rank of an entry for eviction: of a sample, the entry with the greatest rank is evicted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct EvictionRank {

@@ -13,6 +13,7 @@ use super::{
     entry::Entry,
     hash::Hash,
     policy::{
+        most_entries,
         table_bits,
         EvictionRank,
         ENTRY_BYTES,
@@ -76,6 +77,8 @@ pub(crate) struct Table {
     netns: Arc<Netns<Lblc>>,
     /// That of the process that bound the service: larger arrays are charged to it as well.
     memcg: MemCgroup,
+    /// With more entries than this, an insertion queues the work item, which calls `fit()`.
+    roomy: AtomicUsize,
     /// Somebody saw a long chain: the hash may be known to an attacker.
     suspect: AtomicBool,
     /// Memory was short: to be tried again at the next tick.
@@ -85,12 +88,14 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table. Process context; fails with `ENOMEM`.
     pub(super) fn new(netns: Arc<Netns<Lblc>>) -> Result<Self> {
-        let list = HashList::new(table_bits(0, 0), Hash::new(random::number))?;
+        let bits = table_bits(0, 0);
+        let list = HashList::new(bits, Hash::new(random::number))?;
         netns.state().charge_service()?;
         Ok(Self {
             list,
             netns,
             memcg: MemCgroup::of_current(),
+            roomy: AtomicUsize::new(most_entries(bits)),
             suspect: AtomicBool::new(false),
             starved: AtomicBool::new(false),
         })
@@ -203,8 +208,9 @@ impl Table {
             counters.count(Event::Failure);
             Err(ENOMEM)
         };
-        let admission = self.netns.state().admission(self.list.len());
-        if self.list.in_limbo() > LIMBO.max(self.max_entries()) || admission == Admission::Denied {
+        let (len, in_limbo) = (self.list.len(), self.list.in_limbo());
+        let (max, admission) = (self.max_entries(), self.netns.state().admission(len));
+        if in_limbo > LIMBO.max(max) || admission == Admission::Denied {
             // Entries are removed faster than they are freed.
             call.work().queue();
             return fail();
@@ -218,32 +224,28 @@ impl Table {
             return fail();
         };
         // Evict before inserting: the work item, which trims, might evict as well otherwise.
-        let full = self.list.len() >= self.max_entries() || admission != Admission::Granted;
+        let full = len >= max || admission != Admission::Granted;
         let evicted = full && self.evict(call.service, counters, rcu);
         if admission != Admission::Granted && !evicted {
             // The table is empty, and others have taken all that the namespace may have.
             call.work().queue();
             return fail();
         }
-        let mut length = 1usize;
-        {
-            let mut writer = self.list.lock(|hash| hash.of(key.words()), rcu);
-            let mut chain = writer
-                .walk(rcu)
-                .inspect(|_| length = length.wrapping_add(1));
-            if let Some(entry) = chain.find(|entry| entry.key == key) {
-                return Ok(Some(found(entry)));
+        self.netns.state().charge_entry();
+        let length = match self.list.insert(new, |entry| entry.key == key, found, rcu) {
+            Ok(length) => length,
+            Err(found) => {
+                self.netns.state().uncharge(1);
+                return Ok(Some(found));
             }
-            writer.insert(new);
-            self.netns.state().charge_entry();
-        }
+        };
         counters.count(Event::Insert);
-        if length > LONG_CHAIN {
+        let long = length > LONG_CHAIN;
+        if long {
             self.suspect.store(true, Ordering::Relaxed);
         }
-        let (now, wanted) = self.bits(rcu);
-        let unfit = (length > LONG_CHAIN || wanted > now) && !self.starved.load(Ordering::Relaxed);
-        if full || unfit {
+        let unfit = long && !self.starved.load(Ordering::Relaxed);
+        if full || unfit || len >= self.roomy.load(Ordering::Relaxed) {
             call.work().queue();
         }
         Ok(None)
@@ -340,7 +342,7 @@ impl Table {
         self.list.cancel();
     }
 
-    /// Lets a rebuild be tried again that failed for memory.
+    /// Lets a rebuild be tried again that failed for memory. The work item calls `fit()` after it.
     pub(super) fn retry(&self) {
         self.starved.store(false, Ordering::Relaxed);
     }
@@ -364,7 +366,10 @@ impl Table {
                 // A chain can also be long because the table was too small.
                 false => (Event::Resize, None),
                 true if suspect => (Event::Rekey, Some(Hash::new(random::number))),
-                true => return,
+                true => {
+                    self.roomy.store(most_entries(now), Ordering::Relaxed);
+                    return;
+                }
             };
             match self.memcg.charge(|| self.list.rebuild(wanted, hash)) {
                 Ok(()) => {
@@ -378,6 +383,8 @@ impl Table {
                 }
                 Err(_) => {
                     self.starved.store(true, Ordering::Relaxed);
+                    // No insertion is to queue the work item for this.
+                    self.roomy.store(usize::MAX, Ordering::Relaxed);
                     counters.count(Event::Failure);
                 }
             }

@@ -36,22 +36,6 @@ impl<'g, T: Item> Writer<'g, T> {
         self.current.is_for(item) && future.is_none_or(|bucket| bucket.is_for(item))
     }
 
-    /// Inserts `entry`. If its buckets are not the locked ones, it is dropped.
-    pub(crate) fn insert(&mut self, entry: NodeBox<T>) {
-        if !self.is_for(&entry.item) {
-            return;
-        }
-        let entry = NodeBox::into_raw(entry);
-        if let Some(bucket) = &mut self.future {
-            // SAFETY: `entry` came from `NodeBox::into_raw()`, is in no array, and is removed from
-            // both arrays before it is freed, a grace period later.
-            unsafe { bucket.push(entry) };
-        }
-        // SAFETY: As above.
-        unsafe { self.current.push(entry) };
-        self.list.changes.entries.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// Moves `item` from the table to limbo. Returns whether it was in the locked buckets.
     pub(crate) fn remove(&mut self, item: &'g T) -> bool {
         // An item with another hash may share the current bucket, but not the one of `future`.
@@ -82,5 +66,38 @@ impl<'g, T: Item> Writer<'g, T> {
                 Err(newer) => top = newer,
             }
         }
+    }
+}
+
+impl<T: Item> HashList<T> {
+    /// Inserts `entry`, and returns the number of entries in its bucket. If that has an item for
+    /// which `is_it` is true, calls `found` with it instead, under the lock, drops `entry`, and
+    /// returns the result as an error. Any context but hard interrupt; spins with bottom halves
+    /// off.
+    pub(crate) fn insert<R>(
+        &self,
+        entry: NodeBox<T>,
+        is_it: impl Fn(&T) -> bool,
+        found: impl FnOnce(&T) -> R,
+        rcu: ReadSide<'_>,
+    ) -> Result<usize, R> {
+        let mut writer = self.lock(|hash| entry.item.hash(hash), rcu);
+        let mut length = 1usize;
+        for item in writer.walk(rcu) {
+            if is_it(item) {
+                return Err(found(item));
+            }
+            length = length.wrapping_add(1);
+        }
+        let entry = NodeBox::into_raw(entry);
+        if let Some(bucket) = &mut writer.future {
+            // SAFETY: `entry` came from `NodeBox::into_raw()`, is in no array, and is removed from
+            // both arrays before it is freed, a grace period later. The bucket is that of its hash.
+            unsafe { bucket.push(entry) };
+        }
+        // SAFETY: As above.
+        unsafe { writer.current.push(entry) };
+        self.changes.entries.fetch_add(1, Ordering::Relaxed);
+        Ok(length)
     }
 }

@@ -4,8 +4,8 @@ use super::{
     c_oracle,
     hash::Hash,
     policy::{
-        idle_time, is_expired, judge, least_loaded, table_bits, Collection, DestSnapshot,
-        EvictionRank, Verdict,
+        idle_time, is_expired, judge, least_loaded, most_entries, table_bits, Collection,
+        DestSnapshot, EvictionRank, Verdict,
     },
 };
 use proptest::prelude::*;
@@ -119,6 +119,21 @@ fn no_number_of_connections_overflows() {
     assert_eq!(c_oracle::least_in_int(&servers), Some(0));
     assert_eq!(ours(None, &servers), Some(1));
     assert!(ours(None, &[most, many]).is_some());
+}
+
+#[test]
+fn a_table_is_roomy_up_to_the_entries_that_make_it_grow() {
+    for bits in 10..31 {
+        let most = most_entries(bits);
+        assert!(
+            table_bits(bits, most) <= bits,
+            "{most} entries, {bits} bits"
+        );
+        assert!(
+            table_bits(bits, most + 1) > bits,
+            "{most} + 1 entries, {bits} bits"
+        );
+    }
 }
 
 #[test]

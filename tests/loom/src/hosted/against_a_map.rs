@@ -319,29 +319,6 @@ fn freeing_many_entries_reschedules() {
 
 /// Two keys in the same chain of two chains, and in different ones of four.
 const NEIGHBOURS: [u32; 2] = [0, 1 << 30];
-/// A key in the other chain of two.
-const STRANGER: u32 = 1 << 31;
-
-#[test]
-fn an_inserted_entry_has_the_locked_hash() {
-    let mut both = Both::new(1);
-    both.hash = Hash(1 << 32);
-    both.table = HashList::new(1, both.hash.clone()).unwrap();
-    let section = read_lock();
-    let rcu = ReadSide::of(&section);
-    let insert = |locked: u32, key| {
-        let (value, alive) = (AtomicU32::new(0), both.alive.clone());
-        alive.fetch_add(1, Ordering::Relaxed);
-        let mut writer = both.table.lock(|hash| hash.of(locked), rcu);
-        writer.insert(NodeBox::new(Node::new(Thing { key, value, alive })));
-        drop(writer);
-        let found = find(&both.table, key, rcu).is_some();
-        (found, both.table.len(), both.alive.load(Ordering::Relaxed))
-    };
-    assert_eq!(insert(NEIGHBOURS[0], STRANGER), (false, 0, 0));
-    assert_eq!(insert(STRANGER, STRANGER), (true, 1, 1));
-}
-
 #[test]
 fn a_removed_entry_has_the_locked_hash_in_both_arrays() {
     let table = HashList::new(1, Hash(1 << 32)).unwrap();
@@ -352,8 +329,9 @@ fn a_removed_entry_has_the_locked_hash_in_both_arrays() {
         let rcu = ReadSide::of(&section);
         for key in NEIGHBOURS {
             let (value, alive) = (AtomicU32::new(0), alive.clone());
-            let mut writer = table.lock(|hash| hash.of(key), rcu);
-            writer.insert(NodeBox::new(Node::new(Thing { key, value, alive })));
+            let new = NodeBox::new(Node::new(Thing { key, value, alive }));
+            let inserted = table.insert(new, |thing| thing.key == key, |_| (), rcu);
+            assert!(inserted.is_ok());
         }
     }
     let removed = Arc::new(AtomicUsize::new(usize::MAX));

@@ -114,18 +114,15 @@ impl World {
         thing.map(Thing::value)
     }
 
-    /// As `Table::remember()`: whether it is new.
+    /// As `Table::insert()`: whether it is new.
     pub(super) fn put(&self, key: u32, value: usize) -> bool {
         let section = read_lock();
         let rcu = ReadSide::of(&section);
         let new = Thing::new(key, value);
-        let mut writer = self.list.lock(|hash| hash.of(key), rcu);
-        let known = writer.walk(rcu).find(|thing| thing.key() == key);
-        match known {
-            Some(thing) => thing.value.store(value as *mut (), Ordering::Relaxed),
-            None => writer.insert(new),
-        }
-        known.is_none()
+        let turn = |thing: &Thing| thing.value.store(value as *mut (), Ordering::Relaxed);
+        self.list
+            .insert(new, |thing| thing.key() == key, turn, rcu)
+            .is_ok()
     }
 
     /// As `Table::forget()`: whether we did it.
