@@ -9,13 +9,7 @@ use super::{
     name::Endpoint, //
 };
 use crate::bindings;
-use core::{
-    ptr::NonNull,
-    sync::atomic::{
-        AtomicI32,
-        Ordering, //
-    }, //
-};
+use core::ptr::NonNull;
 use kernel::types::Opaque;
 
 /// A real server (`struct ip_vs_dest`). The core and other CPUs change it at any time, so every
@@ -40,12 +34,16 @@ impl Dest {
         unsafe { &*ptr.cast() }
     }
 
-    /// A server that is in no list: it has weight 0 and no connection, so it gets no new one, and
-    /// it is not below half of its weight. Its fields may be read like those of any other server,
-    /// but no reference may be taken.
+    /// A server that is in no list: it has weight 0 and no connection, so it gets no new one. Its
+    /// fields may be read like those of any other server, but no reference may be taken.
     pub(super) fn nobody() -> &'static Self {
         static NOBODY: Dest = Dest(Opaque::zeroed());
         &NOBODY
+    }
+
+    /// Whether this is [`nobody()`](Self::nobody).
+    pub(super) fn is_nobody(&self) -> bool {
+        core::ptr::eq(self, Self::nobody())
     }
 
     /// C's name of the server.
@@ -80,6 +78,16 @@ impl Dest {
         #[cfg(not(ip_vs_dest_totalconns))]
         // SAFETY: `&self` keeps the server alive.
         return unsafe { Self::atomic(&raw mut (*self.as_ptr()).inactconns) };
+    }
+
+    /// The number of active connections, or with `all` of all connections.
+    #[inline(always)]
+    pub(crate) fn connections(&self, all: bool) -> i64 {
+        match (all, Self::CONNS_INCLUDE_ACTIVE) {
+            (false, _) => i64::from(self.active()),
+            (true, true) => i64::from(self.conns_in_load()),
+            (true, false) => i64::from(self.active()) + i64::from(self.conns_in_load()),
+        }
     }
 
     /// Whether the upper connection threshold was reached. C: `IP_VS_DEST_F_OVERLOAD`.
@@ -121,7 +129,8 @@ impl Dest {
         unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() }
     }
 
-    /// C: `atomic_read()`.
+    /// C: `atomic_read()`, a volatile read, which unlike an atomic one can be an operand of the
+    /// instruction that uses it.
     ///
     /// # Safety
     ///
@@ -130,7 +139,7 @@ impl Dest {
     unsafe fn atomic(counter: *mut bindings::atomic_t) -> i32 {
         // SAFETY: The caller promises a live `atomic_t`, whose `counter` C only accesses
         // atomically.
-        unsafe { AtomicI32::from_ptr(&raw mut (*counter).counter) }.load(Ordering::Relaxed)
+        unsafe { (&raw const (*counter).counter).read_volatile() }
     }
 }
 

@@ -4,8 +4,8 @@
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_iphdr`.
 
+use super::Service;
 use crate::bindings;
-use core::marker::PhantomData;
 
 /// An IPv6 address, or an IPv4 address followed by zeros, as it stands in the packet (big endian).
 /// The family is known from the service. (Two words, so that it is passed in registers.)
@@ -59,12 +59,12 @@ impl Address {
 ///
 /// # Invariants
 ///
-/// `inner` is a header that C filled in, as far as its family needs, and that is not changed in
-/// `'a`.
+/// `inner` is a header that C filled in, as far as the family of `service` needs, and that is not
+/// changed in `'a`.
+#[derive(Clone, Copy)]
 pub(crate) struct Header<'a> {
     inner: *const bindings::ip_vs_iphdr,
-    ipv6: bool,
-    _borrowed: PhantomData<&'a bindings::ip_vs_iphdr>,
+    service: &'a Service,
 }
 
 impl<'a> Header<'a> {
@@ -72,14 +72,13 @@ impl<'a> Header<'a> {
     ///
     /// # Safety
     ///
-    /// `ptr` points to a header that C filled in for address family `af` and that does not change
-    /// during `'a`.
-    pub(crate) unsafe fn from_raw(ptr: *const bindings::ip_vs_iphdr, af: u16) -> Self {
+    /// `ptr` points to a header that C filled in for the address family of `service` and that
+    /// does not change during `'a`.
+    pub(crate) unsafe fn from_raw(ptr: *const bindings::ip_vs_iphdr, service: &'a Service) -> Self {
         // INVARIANT: As the caller promises.
         Self {
             inner: ptr,
-            ipv6: u32::from(af) == bindings::AF_INET6,
-            _borrowed: PhantomData,
+            service,
         }
     }
 
@@ -96,7 +95,7 @@ impl<'a> Header<'a> {
     /// Whether the addresses are IPv6.
     #[inline(always)]
     pub(crate) fn is_ipv6(&self) -> bool {
-        self.ipv6
+        self.service.is_ipv6()
     }
 
     /// The source address.
@@ -113,10 +112,42 @@ impl<'a> Header<'a> {
         self.address(unsafe { &raw const (*self.inner).daddr })
     }
 
+    /// The same header, if its addresses are IPv6.
+    #[inline(always)]
+    pub(crate) fn ipv6(self) -> Option<Ipv6Header<'a>> {
+        // INVARIANT: Just tested.
+        self.is_ipv6().then_some(Ipv6Header(self))
+    }
+
     #[inline(always)]
     fn address(&self, addr: *const bindings::nf_inet_addr) -> Address {
         // SAFETY: By the type invariants what the family needs is filled in.
-        unsafe { read_address(addr, self.ipv6) }
+        unsafe { read_address(addr, self.is_ipv6()) }
+    }
+}
+
+/// The header of an IPv6 packet.
+///
+/// # Invariants
+///
+/// `0` has IPv6 addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Ipv6Header<'a>(Header<'a>);
+
+impl Ipv6Header<'_> {
+    /// The destination address.
+    #[inline(always)]
+    pub(crate) fn destination(self) -> Address {
+        // SAFETY: By the type invariants the address is IPv6, and filled in.
+        unsafe { read_address(&raw const (*self.0.inner).daddr, true) }
+    }
+
+    /// The words of the destination address, to be hashed. (Read one by one: to split
+    /// [`destination()`](Self::destination) takes more registers.)
+    #[inline(always)]
+    pub(crate) fn destination_words(self) -> [u32; 4] {
+        // SAFETY: As in `destination()`. The union is 16 bytes, aligned to 4.
+        unsafe { (&raw const (*self.0.inner).daddr).cast::<[u32; 4]>().read() }
     }
 }
 

@@ -22,7 +22,8 @@ use dest::DestRef;
 pub(crate) use dest::Dest;
 pub(crate) use header::{
     Address,
-    Header, //
+    Header,
+    Ipv6Header, //
 };
 pub(crate) use name::{
     Endpoint,
@@ -50,3 +51,4 @@ pub(crate) use service::{
     Identity,
     Service, //
 };
+pub(crate) use slots::Candidate;

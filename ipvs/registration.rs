@@ -158,13 +158,13 @@ impl<T: Scheduler> VTable<T> {
             )
         };
         // SAFETY: C filled the header in for the service's address family.
-        let header = unsafe { Header::from_raw(iph, (*svc).af) };
+        let header = unsafe { Header::from_raw(iph, service) };
         let call = SchedContext {
             service,
             bound,
             rcu,
         };
-        let chosen = T::schedule(call, &header);
+        let chosen = T::schedule(call, header);
         chosen.map_or(null_mut(), Dest::as_ptr)
     }
 }

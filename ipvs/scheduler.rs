@@ -135,7 +135,7 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
 
     /// Chooses a server for a new connection, or none. Softirq, or process context with preemption
     /// and bottom halves on; any number of CPUs at once; must not sleep.
-    fn schedule<'g>(call: SchedContext<'g, Self>, header: &Header<'_>) -> Option<&'g Dest>;
+    fn schedule<'g>(call: SchedContext<'g, Self>, header: Header<'g>) -> Option<&'g Dest>;
 
     /// Housekeeping, at least once every [`TICK`](Self::TICK), and whenever the service's work item
     /// was queued. `ticks` periods of the timer have ended since the last call, or none. Process

@@ -58,8 +58,8 @@ use kernel::prelude::*;
 pub(crate) struct Server {
     /// The core's server, or null while it is removed.
     dest: AtomicPtr<bindings::ip_vs_dest>,
-    /// The greatest number of active connections with which a fast check is enough to keep the
-    /// server; -1: never.
+    /// Its weight: with at most that many connections, this is enough to keep the server; -1: more
+    /// fields have to be read.
     capacity: AtomicI32,
     endpoint: Endpoint,
     tag: u64,
@@ -237,10 +237,10 @@ impl Drop for ServerRef {
 
 /// The result of a fast check of a server.
 pub(crate) enum FastCheck<'g> {
-    /// It is listed, not quiesced, has no upper threshold, and at most as many active connections
+    /// It is listed, not quiesced, below its upper threshold, and has at most as many connections
     /// as its weight.
     Good(&'g Dest),
-    /// As above, but it has more active connections.
+    /// As above, but it has more connections.
     Full(&'g Dest),
     /// The fast check does not decide.
     Unclear,
@@ -289,9 +289,10 @@ impl DestSlot {
         unsafe { &*self.server.load(Ordering::Acquire) }
     }
 
-    /// A fast check of the server. Any context; plain loads.
+    /// A fast check of the server, by its active connections, or with `all` by all of them. Any
+    /// context; plain loads.
     #[inline(always)]
-    pub(crate) fn check_fast<'g>(&'g self, rcu: ReadSide<'g>) -> FastCheck<'g> {
+    pub(crate) fn check_fast<'g>(&'g self, all: bool, rcu: ReadSide<'g>) -> FastCheck<'g> {
         let hint = self.dest.load(Ordering::Relaxed);
         let server = self.get(rcu);
         if server.dest.load(Ordering::Acquire) != hint {
@@ -300,11 +301,24 @@ impl DestSlot {
         // SAFETY: `hint` equals the value just loaded from `server.dest` and is never null, so it
         // is valid for the same reason as in `Server::dest()`.
         let dest = unsafe { Dest::from_raw(hint) };
-        match server.capacity.load(Ordering::Relaxed) {
-            capacity if dest.active() <= capacity => FastCheck::Good(dest),
-            capacity if capacity > 0 => FastCheck::Full(dest),
-            _ => FastCheck::Unclear,
+        let (connections, capacity) = (
+            dest.connections(all),
+            i64::from(server.capacity.load(Ordering::Relaxed)),
+        );
+        if connections <= capacity {
+            return FastCheck::Good(dest);
         }
+        if capacity < 0 {
+            // Quiesced, or it has an upper threshold.
+            let weight = dest.weight();
+            if weight <= 0 || dest.is_overload() {
+                return FastCheck::Unclear;
+            }
+            if connections <= i64::from(weight) {
+                return FastCheck::Good(dest);
+            }
+        }
+        FastCheck::Full(dest)
     }
 
     /// Replaces the server. Under the lock of the entry's chain: `set()` runs once at a time.

@@ -3,8 +3,8 @@
 //! The real servers of a service as an array: to walk an array is several times faster than to
 //! follow the core's list from one cache miss to the next.
 //!
-//! The core adds a server at the head of its list, so the array has them in the opposite order: a
-//! new server is appended, a removed one leaves an empty slot behind. An array that is full, or
+//! A new server is put before the others, as in the core's list; a removed one leaves an empty slot
+//! behind. An array that is full, or
 //! more than half empty, is replaced by one that is made from the core's list. So a change costs a
 //! search in a tree, and the copies cost no more than a constant for each change.
 
@@ -17,7 +17,8 @@ use super::{
     },
     slots::{
         Array,
-        ArrayEntry, //
+        ArrayEntry,
+        Slots, //
     },
     Dest,
     Server,
@@ -62,12 +63,16 @@ type Records = RBTree<Endpoint, Record>;
 /// # Invariants
 ///
 /// `array` is null or came from `KBox::into_raw()`; an array is freed a grace period after it was
-/// replaced. `records` has a reference on every server from before it is in the array until it was
-/// removed, no other reference is left, and a grace period has passed in which none was taken.
+/// replaced. `first` is null, or was [`Array::first()`] of `array`. `records` has a reference on
+/// every server from before it is in the array until it was removed, no other reference is left,
+/// and a grace period has passed in which none was taken.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Servers {
     array: AtomicPtr<Array>,
-    /// Memory was short when a server was added: it is missing in the array.
+    /// The first slot of `array`, or null if that lacks a server of the list.
+    first: AtomicPtr<ArrayEntry>,
+    /// Memory was short when a server was added: it is missing in the array. Only the control plane
+    /// uses this.
     incomplete: AtomicBool,
     /// The number of records without a `DestHold`.
     removed: AtomicUsize,
@@ -83,6 +88,7 @@ impl Servers {
     pub(super) fn new(tag: fn(Endpoint) -> u64) -> impl PinInit<Self> {
         pin_init!(Self {
             array: AtomicPtr::new(null_mut()),
+            first: AtomicPtr::new(null_mut()),
             incomplete: AtomicBool::new(false),
             removed: AtomicUsize::new(0),
             records <- new_mutex!(RBTree::new(), "lblc_rs_servers"),
@@ -90,48 +96,29 @@ impl Servers {
         })
     }
 
-    /// The servers in the opposite order of the core's list. None if memory was too short for one
-    /// of them: then the list itself has to be walked. Any context; takes no lock.
+    /// The servers in the order of the core's list. None if memory was too short for one of them:
+    /// then the list itself has to be walked. Any context; a plain load.
     #[inline(always)]
-    pub(crate) fn listed<'g>(&'g self, rcu: ReadSide<'g>) -> Option<&'g [ArrayEntry]> {
-        // `incomplete` first: a reader that sees it cleared must not use an array from before that.
-        // Pairs with the release in `set_incomplete()`.
-        let complete = !self.incomplete.load(Ordering::Acquire);
-        complete.then(|| self.slots(rcu))
-    }
-
-    /// Whether any server has less than half of the active connections that its weight allows; true
-    /// as well if the list has to be walked to know that. Any context; plain loads.
-    #[inline(never)]
-    pub(crate) fn any_half_idle(&self, rcu: ReadSide<'_>) -> bool {
-        let idle = |slot: &ArrayEntry| slot.is_below_half(slot.dest(rcu));
-        let relief = |slot: &ArrayEntry| {
-            let dest = slot.dest(rcu);
-            slot.is_below_half(dest) && !dest.is_overload()
-        };
-        self.listed(rcu).is_none_or(|slots| {
-            // Nearly always none is: one branch tests four of them.
-            let fours = slots.chunks_exact(4);
-            fours.remainder().iter().any(relief)
-                || fours.into_iter().any(|four| {
-                    four.iter().fold(false, |any, slot| any | idle(slot)) && four.iter().any(relief)
-                })
-        })
+    pub(crate) fn listed<'g>(&'g self, rcu: ReadSide<'g>) -> Option<Slots<'g>> {
+        // Acquire pairs with the release in `publish()`: the slots are filled.
+        let first = self.first.load(Ordering::Acquire);
+        // SAFETY: By the type invariants `first` belongs to an array that was current in this
+        // read-side section, and is not freed before it ends.
+        (!first.is_null()).then(|| unsafe { Slots::from_raw(first, rcu) })
     }
 
     /// The `Server` of `dest`, if the array has it. Any context; a walk.
     #[cold]
     pub(crate) fn find<'g>(&'g self, dest: &Dest, rcu: ReadSide<'g>) -> Option<&'g Server> {
-        let mut slots = self.slots(rcu).iter().map(|slot| slot.get(rcu));
-        slots.find(|(listed, _)| core::ptr::eq(*listed, dest))?.1
+        let mut slots = self.slots(rcu).iter();
+        let slot = slots.find(|slot| core::ptr::eq(slot.dest(rcu), dest))?;
+        slot.server(rcu)
     }
 
-    #[inline(always)]
     fn slots<'g>(&'g self, rcu: ReadSide<'g>) -> &'g [ArrayEntry] {
         self.array(rcu).map_or(&[], Array::used)
     }
 
-    #[inline(always)]
     fn array<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<&'g Array> {
         // SAFETY: By the type invariants the pointer is null or valid, and the array is not freed
         // before this read-side section ends.
@@ -164,7 +151,10 @@ impl Servers {
         let slot = array.and_then(|array| array.slot(server.slot()));
         match (is_new, slot, array) {
             (false, Some(slot), _) => slot.update(dest),
-            (true, _, Some(array)) if array.append(server, dest) => {}
+            (true, _, Some(array)) if array.prepend(server, dest) => {
+                server.set_slot(array.free());
+                self.publish(array);
+            }
             _ => return self.rebuild(records, service),
         }
         Ok(())
@@ -198,9 +188,21 @@ impl Servers {
         }
     }
 
-    /// Tells readers whether the array has all servers of the list.
+    /// Lets readers walk `array`, the current one, as it is now. Process context, under the service
+    /// mutex.
+    fn publish(&self, array: &Array) {
+        // INVARIANT: It is the first slot of the current array. Release: a reader that sees it sees
+        // the slots filled.
+        self.first.store(array.first(), Ordering::Release);
+    }
+
+    /// Notes whether the array has all servers of the list; if not, readers shall walk that.
     fn set_incomplete(&self, incomplete: bool, service: &Service) {
-        let before = self.incomplete.swap(incomplete, Ordering::Release);
+        if incomplete {
+            // Relaxed: null publishes nothing.
+            self.first.store(null_mut(), Ordering::Relaxed);
+        }
+        let before = self.incomplete.swap(incomplete, Ordering::Relaxed);
         if incomplete && !before {
             let section = kernel::sync::rcu::read_lock();
             let rcu = ReadSide::of(&section);
@@ -268,23 +270,24 @@ impl Servers {
         let array = Array::new(listed.saturating_add(listed / 2).saturating_add(1))?;
         // SAFETY: The service mutex keeps the list as it is.
         let dests = service.dests(unsafe { ReadSide::assume() });
-        let mut number = listed;
-        for dest in dests {
+        array.reserve(listed)?;
+        for (dest, slot) in dests.zip(array.used()) {
             let (server, _) = self.get_or_insert(records, dest)?;
-            number = number.wrapping_sub(1);
-            array.slot(number).ok_or(ENOMEM)?.fill(server, dest);
+            slot.fill(server, dest);
         }
         // From here on nothing fails. (Until now, the servers' slots were those of the old array.)
-        array.set_used(listed);
-        for (number, slot) in array.used().iter().enumerate() {
+        for (number, slot) in (array.free()..).zip(array.used()) {
             // SAFETY: The service mutex keeps the servers in the list, and so in `records`.
-            if let (_, Some(server)) = slot.get(unsafe { ReadSide::assume() }) {
+            if let Some(server) = slot.server(unsafe { ReadSide::assume() }) {
                 server.set_slot(number);
             }
         }
         // INVARIANT: It comes from `into_raw()`. Release: a reader that sees the array sees it
         // filled.
-        let old = self.array.swap(KBox::into_raw(array), Ordering::AcqRel);
+        let new = KBox::into_raw(array);
+        let old = self.array.swap(new, Ordering::AcqRel);
+        // SAFETY: It came from `into_raw()` above, and the service mutex keeps it.
+        self.publish(unsafe { &*new });
         if !old.is_null() {
             // SAFETY: By the type invariants `old` came from `into_raw()`. It was replaced above,
             // once, and its readers are in read-side sections.

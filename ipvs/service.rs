@@ -55,7 +55,8 @@ impl Service {
         self.0.get()
     }
 
-    /// Whether the service is for IPv6.
+    /// Whether the service is for IPv6. Any context; a plain load.
+    #[inline(always)]
     pub(crate) fn is_ipv6(&self) -> bool {
         // SAFETY: `&self` keeps the service alive. `ip_vs_add_service()` sets `af` before it binds
         // the scheduler, and nothing writes it afterwards.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The array of a service's servers that readers walk.
+//!
+//! The core adds a server at the head of its list, so the array is filled from its end to its front,
+//! and readers walk it in the order of the list: from the newest server to the last entry of the
+//! array, which is never filled. The fields that a walk tests also tell it that this is the end.
 
 use super::{
     Dest,
@@ -32,11 +36,14 @@ use kernel::prelude::*;
 ///
 /// `dest` is the core's server until that leaves the list, and [`Dest::nobody()`] before and after.
 /// `server` is the `Server` of `dest`, and null before and after. Only the entries of the service's
-/// current array are kept like that.
-pub(crate) struct ArrayEntry {
+/// current array are kept like that. With [`Dest::nobody()`], `half` is 1 in an entry that was never
+/// filled, and 0 in one that was emptied.
+pub(super) struct ArrayEntry {
     dest: AtomicPtr<bindings::ip_vs_dest>,
-    /// With fewer active connections than this it is below half of its weight.
+    /// With fewer connections than this it is below half of its weight.
     half: AtomicI32,
+    /// Its weight, or 0 if it has an upper threshold: then its own fields have to be read.
+    weight: AtomicI32,
     server: AtomicPtr<Server>,
 }
 
@@ -45,7 +52,8 @@ impl ArrayEntry {
         // INVARIANT: Not filled.
         Self {
             dest: AtomicPtr::new(Dest::nobody().as_ptr()),
-            half: AtomicI32::new(0),
+            half: AtomicI32::new(1),
+            weight: AtomicI32::new(0),
             server: AtomicPtr::new(null_mut()),
         }
     }
@@ -53,7 +61,7 @@ impl ArrayEntry {
     /// The core's server, or [`Dest::nobody()`] if it was removed meanwhile. Any context; a plain
     /// load.
     #[inline(always)]
-    pub(crate) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Dest {
+    pub(super) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Dest {
         // SAFETY: By the type invariants the pointer is static, or that of a server which was
         // listed when it was loaded. The server's `DestHold` is dropped a grace period after the
         // entry was emptied in the array that was then current. A reader that still uses an older
@@ -62,24 +70,47 @@ impl ArrayEntry {
         unsafe { Dest::from_raw(self.dest.load(Ordering::Acquire)) }
     }
 
-    /// The same, and its `Server`, which is there if `dest()` returns a server of the core. Any
-    /// context; plain loads.
+    /// Its `Server`; none if it was removed meanwhile. Any context; a plain load.
     #[inline(always)]
-    pub(crate) fn get<'g>(&'g self, rcu: ReadSide<'g>) -> (&'g Dest, Option<&'g Server>) {
-        // `server` first: a reader that sees the null of `clear()` sees `nobody()` as well.
-        let server = self.server.load(Ordering::Acquire);
-        let dest = self.dest(rcu);
+    pub(super) fn server<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<&'g Server> {
         // SAFETY: By the type invariants the pointer is null or that of a server which was listed
         // when it was loaded, or is in an older array, as in `dest()`. `Servers` has a reference on
         // it until a grace period after it was removed.
-        (dest, unsafe { server.as_ref() })
+        unsafe { self.server.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Whether `dest`, which was read from this entry, has less than half of the active connections
-    /// that its weight allows.
+    /// Its weight, or 0 if its own fields have to be read. Any context; a plain load.
     #[inline(always)]
-    pub(super) fn is_below_half(&self, dest: &Dest) -> bool {
-        dest.active() < self.half.load(Ordering::Relaxed)
+    fn weight(&self) -> i32 {
+        // SAFETY: `weight` can be read. The read is volatile, as C's `READ_ONCE()`, so that it can
+        // be an operand of the instruction that uses it.
+        unsafe { self.weight.as_ptr().read_volatile() }
+    }
+
+    /// Whether this entry, from which `dest` was read, was never filled.
+    #[inline(always)]
+    fn is_end(&self, dest: &Dest) -> bool {
+        dest.is_nobody() && self.half.load(Ordering::Relaxed) != 0
+    }
+
+    /// The weight of `dest`, which was read from this entry, or 0 if it does not accept connections.
+    /// None if the entry was never filled.
+    #[cold]
+    #[inline(never)]
+    fn weight_or_end(&self, dest: &Dest) -> Option<i32> {
+        match dest.is_overload() {
+            _ if self.is_end(dest) => None,
+            true => Some(0),
+            false => Some(dest.weight()),
+        }
+    }
+
+    /// Whether `dest`, which was read from this slot, has less than half of the connections that
+    /// its weight allows: of the active ones, or with `all` of all.
+    #[inline(always)]
+    fn is_below_half(&self, dest: &Dest, all: bool) -> bool {
+        // SAFETY: As in `weight()`.
+        dest.connections(all) < i64::from(unsafe { self.half.as_ptr().read_volatile() })
     }
 
     /// Fills the entry with `dest`, before the entry is published.
@@ -94,25 +125,32 @@ impl ArrayEntry {
     /// Empties the entry: its server has left the list.
     pub(super) fn clear(&self) {
         self.half.store(0, Ordering::Relaxed);
+        self.weight.store(0, Ordering::Relaxed);
         // INVARIANT: The server has left the list. Release: a reader that sees `nobody()` sees its
-        // `half`, and one that sees null sees `nobody()`.
+        // `half`.
         self.dest.store(Dest::nobody().as_ptr(), Ordering::Release);
-        self.server.store(null_mut(), Ordering::Release);
+        self.server.store(null_mut(), Ordering::Relaxed);
     }
 
     /// Reads the weight again, which the administrator may have changed.
     pub(super) fn update(&self, dest: &Dest) {
         let weight = dest.weight();
-        // `active * 2 < weight`, without the product.
+        // `connections * 2 < weight`, without the product.
         self.half.store(weight / 2 + weight % 2, Ordering::Relaxed);
+        let weight = if dest.is_limited() { 0 } else { weight };
+        self.weight.store(weight, Ordering::Relaxed);
     }
 }
 
 /// An array that readers can find.
+///
+/// # Invariants
+///
+/// The last one of `slots` is never filled. The first `free` ones were not filled yet; all between
+/// were.
 pub(super) struct Array {
     rcu: rcu::Head,
-    /// The number of slots that were ever filled. The others are empty.
-    used: AtomicUsize,
+    free: AtomicUsize,
     slots: KVVec<ArrayEntry>,
 }
 
@@ -123,47 +161,175 @@ unsafe impl rcu::Deferred for Array {
 }
 
 impl Array {
-    /// An array with empty slots. Process context. Fails with `ENOMEM`.
+    /// An array with empty slots, `capacity` of which can be filled. Process context. Fails with
+    /// `ENOMEM`.
     pub(super) fn new(capacity: usize) -> Result<KBox<Self>> {
-        let mut slots = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
-        for _ in 0..capacity {
+        let mut slots = KVVec::with_capacity(capacity.saturating_add(1), GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..=capacity {
             slots.push(ArrayEntry::empty(), GFP_KERNEL_ACCOUNT)?;
         }
+        // INVARIANT: None is filled.
         let array = Self {
             rcu: rcu::Head::new(),
-            used: AtomicUsize::new(0),
+            free: AtomicUsize::new(capacity),
             slots,
         };
         Ok(KBox::new(array, GFP_KERNEL_ACCOUNT)?)
     }
 
-    /// The slots that were filled, the oldest first.
-    #[inline(always)]
+    /// The slots that were filled, the newest first. Any context.
     pub(super) fn used(&self) -> &[ArrayEntry] {
-        // Acquire pairs with the release of `append()`: the slots are filled.
-        let used = self.used.load(Ordering::Acquire);
-        self.slots.get(..used).unwrap_or(&[])
+        // Acquire pairs with the release of `set_free()`: the slots are filled.
+        let free = self.free.load(Ordering::Acquire);
+        let end = self.slots.len().saturating_sub(1);
+        self.slots.get(free..end).unwrap_or(&[])
     }
 
-    /// The slot with this number, if there is one.
+    /// The slot with this number, if there is one. Process context, under the service mutex.
     pub(super) fn slot(&self, number: usize) -> Option<&ArrayEntry> {
         self.slots.get(number)
     }
 
-    /// Says that the first `number` slots were filled. Before readers can find the array.
-    pub(super) fn set_used(&self, number: usize) {
-        self.used.store(number, Ordering::Relaxed);
+    /// How many slots were not filled yet. Process context, under the service mutex.
+    pub(super) fn free(&self) -> usize {
+        self.free.load(Ordering::Relaxed)
     }
 
-    /// Appends a server, if there is room. Process context, under the service mutex.
-    pub(super) fn append(&self, server: &Server, dest: &Dest) -> bool {
-        let number = self.used.load(Ordering::Relaxed);
+    /// Counts the last `number` free slots as filled, which the caller does before readers can find
+    /// the array. Fails with `ENOMEM` if there are fewer.
+    pub(super) fn reserve(&self, number: usize) -> Result {
+        let free = self.free().checked_sub(number).ok_or(ENOMEM)?;
+        self.free.store(free, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Fills the last free slot; returns whether there was one. Process context, under the service
+    /// mutex. Readers find it when they are told [`first()`](Self::first).
+    pub(super) fn prepend(&self, server: &Server, dest: &Dest) -> bool {
+        let number = self.free().wrapping_sub(1);
         let Some(slot) = self.slots.get(number) else {
             return false;
         };
         slot.fill(server, dest);
-        server.set_slot(number);
-        self.used.store(number.wrapping_add(1), Ordering::Release);
+        // INVARIANT: Filled above. Release: a reader that sees `number` sees the slot filled.
+        self.free.store(number, Ordering::Release);
         true
+    }
+
+    /// The slot from which readers walk. Process context, under the service mutex.
+    pub(super) fn first(&self) -> *mut ArrayEntry {
+        self.slots.as_ptr().wrapping_add(self.free()).cast_mut()
+    }
+}
+
+/// The servers in the order of the core's list, as a reader sees them.
+///
+/// # Invariants
+///
+/// `first` was [`Array::first()`] of an array that is not freed in the read-side section `'g`.
+#[derive(Clone, Copy)]
+pub(crate) struct Slots<'g> {
+    first: *const ArrayEntry,
+    rcu: ReadSide<'g>,
+}
+
+impl<'g> Slots<'g> {
+    /// The servers from slot `first` on.
+    ///
+    /// # Safety
+    ///
+    /// As the type invariants demand.
+    #[inline(always)]
+    pub(super) unsafe fn from_raw(first: *const ArrayEntry, rcu: ReadSide<'g>) -> Self {
+        // INVARIANT: As the caller promises.
+        Self { first, rcu }
+    }
+
+    /// The next slot, and the core's server, or [`Dest::nobody()`].
+    ///
+    /// # Safety
+    ///
+    /// The last slot, for which [`ArrayEntry::is_end()`], must not have been returned yet.
+    #[inline(always)]
+    unsafe fn next(&mut self) -> (&'g ArrayEntry, &'g Dest) {
+        // INVARIANT: As for `first`, but where the last slot is passed.
+        self.first = self.first.wrapping_add(1);
+        // SAFETY: By the type invariants the array is alive, with slots from `first` on up to the
+        // last one, which the caller promises was not passed.
+        let slot = unsafe { &*self.first.wrapping_sub(1) };
+        (slot, slot.dest(self.rcu))
+    }
+
+    /// Whether a server, not at its upper threshold, has less than half of the connections that its
+    /// weight allows: of the active ones, or with `all` of all. Any context; plain loads.
+    #[inline(always)]
+    pub(crate) fn any_half_idle(mut self, all: bool) -> bool {
+        loop {
+            // SAFETY: The last slot is below half, and the walk ends there.
+            let (slot, dest) = unsafe { self.next() };
+            if slot.is_below_half(dest, all) {
+                // Not a removed one: those have a `half` of 0.
+                if dest.is_nobody() {
+                    return false;
+                }
+                if !dest.is_overload() {
+                    return true;
+                }
+            }
+        }
+    }
+
+    /// The servers that accept connections: with a positive weight, and not at their upper
+    /// thresholds. Any context; plain loads.
+    #[inline(always)]
+    pub(crate) fn accepting(self) -> Accepting<'g> {
+        Accepting(self)
+    }
+}
+
+/// See [`Slots::accepting()`].
+#[derive(Clone, Copy)]
+pub(crate) struct Accepting<'g>(Slots<'g>);
+
+impl<'g> Iterator for Accepting<'g> {
+    type Item = Candidate<'g>;
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Candidate<'g>> {
+        loop {
+            let at = *self;
+            // SAFETY: The last slot has no weight, and the walk stays there for good.
+            let (slot, dest) = unsafe { self.0.next() };
+            let mut weight = slot.weight();
+            if weight <= 0 {
+                match slot.weight_or_end(dest) {
+                    None => {
+                        *self = at;
+                        return None;
+                    }
+                    Some(other) if other <= 0 => continue,
+                    Some(other) => weight = other,
+                }
+            }
+            return Some(Candidate { slot, dest, weight });
+        }
+    }
+}
+
+/// A server that accepts connections.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate<'g> {
+    slot: &'g ArrayEntry,
+    /// The core's server.
+    pub(crate) dest: &'g Dest,
+    /// Its weight, which is positive.
+    pub(crate) weight: i32,
+}
+
+impl<'g> Candidate<'g> {
+    /// Its `Server`; none if it was removed meanwhile. Any context; a plain load.
+    #[inline(always)]
+    pub(crate) fn server(self, rcu: ReadSide<'g>) -> Option<&'g Server> {
+        self.slot.server(rcu)
     }
 }

@@ -76,10 +76,10 @@ impl Entry {
         self.server.refresh(rcu);
     }
 
-    /// A fast check of its server.
+    /// A fast check of its server, by its active connections, or with `all` by all of them.
     #[inline(always)]
-    pub(super) fn check_fast<'g>(&'g self, rcu: ReadSide<'g>) -> FastCheck<'g> {
-        self.server.check_fast(rcu)
+    pub(super) fn check_fast<'g>(&'g self, all: bool, rcu: ReadSide<'g>) -> FastCheck<'g> {
+        self.server.check_fast(all, rcu)
     }
 
     /// Turns it to `server`, as another one was chosen, or it had expired. Under the lock of its

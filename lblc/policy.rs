@@ -24,13 +24,17 @@ pub(crate) struct DestSnapshot {
 }
 
 impl DestSnapshot {
-    /// An active connection is taken to cost 256 times another one, as in C's
+    /// Its load. An active connection is taken to cost 256 times another one, as in C's
     /// `ip_vs_dest_conn_overhead()`, but in 64 bits: no number of connections overflows.
-    fn load(&self) -> i64 {
-        i64::from(self.active) * 256 + i64::from(self.conns_in_load)
+    #[inline(always)]
+    fn load(&self) -> Load {
+        Load {
+            connections: i64::from(self.active) * 256 + i64::from(self.conns_in_load),
+            weight: i64::from(self.weight),
+        }
     }
 
-    /// May new connections come here at all?
+    /// Whether new connections may come here at all.
     #[inline(always)]
     fn accepts(&self) -> bool {
         self.weight > 0 && !self.overload
@@ -47,14 +51,6 @@ impl DestSnapshot {
     #[inline(always)]
     pub(crate) fn is_half_idle(&self) -> bool {
         !self.overload && self.busy * 2 < i64::from(self.weight)
-    }
-
-    /// Strictly less loaded than `other`, for its weight: h1/w1 < h2/w2 without a division, the
-    /// weights being positive. Beyond 2^24 active connections and a weight near 2^31 the product
-    /// would not fit in 64 bits; it saturates there.
-    fn is_less_loaded_than(&self, other: &DestSnapshot) -> bool {
-        other.load().saturating_mul(i64::from(self.weight))
-            > self.load().saturating_mul(i64::from(other.weight))
     }
 }
 
@@ -81,6 +77,42 @@ impl DestSnapshot {
             conns_in_load,
             overload,
         }
+    }
+}
+
+/// The load of a server that accepts connections.
+#[derive(Clone, Copy)]
+struct Load {
+    connections: i64,
+    /// Positive, but for [`Load::INFINITE`].
+    weight: i64,
+}
+
+impl Load {
+    /// More than that of any server.
+    const INFINITE: Self = Self {
+        connections: 1,
+        weight: 0,
+    };
+
+    /// Strictly less than `other`, for its weight: h1/w1 < h2/w2 without a division. Beyond 2^24
+    /// active connections and a weight near 2^31 the product would not fit in 64 bits; it saturates
+    /// there.
+    #[inline(always)]
+    fn is_less_than(self, other: Self) -> bool {
+        let theirs = other.connections.checked_mul(self.weight);
+        let ours = self.connections.checked_mul(other.weight);
+        match (theirs, ours) {
+            (Some(theirs), Some(ours)) => theirs > ours,
+            _ => self.is_far_less_than(other),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn is_far_less_than(self, other: Self) -> bool {
+        other.connections.saturating_mul(self.weight)
+            > self.connections.saturating_mul(other.weight)
     }
 }
 
@@ -118,19 +150,16 @@ pub(crate) fn least_loaded<D>(
     listed: impl Iterator<Item = D>,
     read: impl Fn(&D) -> DestSnapshot,
 ) -> Option<D> {
-    let mut best: Option<(D, DestSnapshot)> = None;
+    // The first that accepts is the candidate; of equals, the earlier one stays.
+    let (mut best, mut least) = (None, Load::INFINITE);
     for dest in listed {
         let server = read(&dest);
-        // The first that accepts is the candidate; of equals, the earlier one stays.
-        if server.accepts()
-            && best
-                .as_ref()
-                .is_none_or(|(_, best)| server.is_less_loaded_than(best))
-        {
-            best = Some((dest, server));
+        let load = server.load();
+        if server.accepts() && load.is_less_than(least) {
+            (best, least) = (Some(dest), load);
         }
     }
-    best.map(|(dest, _)| dest)
+    best
 }
 
 /// The server for a key that has none, if directors are to agree (`flag-2`): of the servers that
@@ -144,15 +173,16 @@ pub(crate) fn first_in_order<D: Copy>(
     tie: impl Fn(D, D) -> Ordering,
 ) -> Option<D> {
     let mut first: Option<(D, Score)> = None;
-    let mut least: Option<(D, DestSnapshot)> = None;
+    let (mut loaded, mut least) = (None, Load::INFINITE);
     for dest in listed {
         let server = read(dest);
         if !server.accepts() {
             continue;
         }
         if server.is_over_weight() {
-            if least.is_none_or(|(_, least)| server.is_less_loaded_than(&least)) {
-                least = Some((dest, server));
+            let load = server.load();
+            if load.is_less_than(least) {
+                (loaded, least) = (Some(dest), load);
             }
             continue;
         }
@@ -163,7 +193,7 @@ pub(crate) fn first_in_order<D: Copy>(
     }
     match first {
         Some((dest, _)) => Some(dest),
-        None => least.map(|(dest, _)| dest),
+        None => loaded,
     }
 }
 

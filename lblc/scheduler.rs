@@ -28,6 +28,7 @@ use super::{
 use crate::{
     ipvs::{
         Address,
+        Candidate,
         Dest,
         Endpoint,
         FastCheck,
@@ -86,30 +87,39 @@ impl Scheduler for Lblc {
     }
 
     #[inline(always)]
-    fn schedule<'g>(call: SchedContext<'g, Self>, header: &Header<'_>) -> Option<&'g Dest> {
+    fn schedule<'g>(call: SchedContext<'g, Self>, header: Header<'g>) -> Option<&'g Dest> {
         if header.is_inverse() {
-            return Self::schedule_inverse(call, header.source());
+            return Self::schedule_inverse(call, header);
         }
-        let (key, table) = (header.destination(), &call.state().table);
-        let entry = match header.is_ipv6() {
-            true => table.find(key, call.rcu),
-            false => table.find_ipv4(key.words()[0], call.rcu),
+        let table = &call.state().table;
+        let entry = match header.ipv6() {
+            Some(header) => table.find_ipv6(header, call.rcu),
+            None => table.find_ipv4(header.destination().words()[0], call.rcu),
+        };
+        let Some(entry) = entry else {
+            return Self::learn(call, header);
         };
         // Nearly always the entry says it all. (UDP connections never count as active: with
-        // `ipvsadm -b flag-1` all count, and there is more to look at.)
-        if let Some(entry) = entry {
-            if !call.service.sched_flag1() && entry.touch(|| expiration(call.service)) {
-                match entry.check_fast(call.rcu) {
-                    FastCheck::Good(dest) => {
-                        call.state().counters.count(Event::Hit);
-                        return Some(dest);
-                    }
-                    FastCheck::Full(_) => return Self::keep_or_choose(call, key, entry),
-                    FastCheck::Unclear => {}
+        // `ipvsadm -b flag-1` all count.)
+        let all = call.service.sched_flag1();
+        if entry.touch(|| expiration(call.service)) {
+            let kept = match entry.check_fast(all, call.rcu) {
+                FastCheck::Good(dest) => Some(dest),
+                // It has many connections: it is kept unless another server is half idle.
+                FastCheck::Full(dest) => {
+                    let listed = call.servers().listed(call.rcu);
+                    listed
+                        .is_some_and(|listed| !listed.any_half_idle(all))
+                        .then_some(dest)
                 }
+                FastCheck::Unclear => None,
+            };
+            if kept.is_some() {
+                call.state().counters.count(Event::Hit);
+                return kept;
             }
         }
-        Self::choose(call, key, entry)
+        Self::reconsider(call, header, entry)
     }
 
     fn work(&self, service: &Service, ticks: u32) {
@@ -144,145 +154,146 @@ impl Shown for Lblc {
     }
 }
 
-/// The result of looking a key up in the table.
-#[derive(Clone, Copy)]
-enum Lookup<'g> {
-    /// Nothing.
-    Unknown,
-    /// A server, but the entry has been idle for longer than `lblc_expiration`.
-    Expired(&'g Server),
-    /// A server that is not in the list.
-    Removed(&'g Server),
-    /// A server that is in the list, and what was read of it, once.
-    Listed(&'g Server, &'g Dest, DestSnapshot),
-}
-
-impl<'g> Lookup<'g> {
-    fn server(self) -> Option<&'g Server> {
-        match self {
-            Self::Unknown => None,
-            Self::Expired(server) | Self::Removed(server) | Self::Listed(server, ..) => {
-                Some(server)
-            }
-        }
-    }
-}
-
-/// The decision on a connection.
-#[derive(Clone, Copy)]
-enum Decision<'g> {
-    /// It goes where its key went before.
-    Keep(&'g Dest),
-    /// It goes to a server chosen anew, for this reason. The `Server` is missing if memory was too
-    /// short to know it.
-    Choose(Event, &'g Dest, Option<&'g Server>),
-    /// No server accepts it.
-    Refuse,
-}
+/// A server that was chosen anew. The `Server` is missing if memory was too short to know it, or if
+/// it was removed meanwhile.
+type Choice<'g> = (&'g Dest, Option<&'g Server>);
 
 impl Lblc {
-    /// As `schedule()`, for the header that an ICMP error quotes: the address that the client talks
-    /// to is where the packet came from. C takes the client's address there.
+    /// As `schedule()`, for the header that an ICMP error quotes.
     #[cold]
     #[inline(never)]
-    fn schedule_inverse(call: SchedContext<'_, Self>, key: Address) -> Option<&Dest> {
-        Self::choose(call, key, call.state().table.find(key, call.rcu))
+    fn schedule_inverse<'g>(call: SchedContext<'g, Self>, header: Header<'g>) -> Option<&'g Dest> {
+        match call.state().table.find(Self::key(header), call.rcu) {
+            Some(entry) => Self::reconsider(call, header, entry),
+            None => Self::learn(call, header),
+        }
     }
 
-    /// Keeps a server that is good but for having many connections, unless another one is half
-    /// idle. (Not a part of `schedule()`, which would save registers for it on every hit; and the
-    /// server is not an argument, as that costs the hit an instruction.)
+    /// The key of a packet: where it goes to. That of an ICMP error, which quotes a packet of the
+    /// other direction, is where that came from: there C takes the client's address.
+    fn key(header: Header<'_>) -> Address {
+        match header.is_inverse() {
+            true => header.source(),
+            false => header.destination(),
+        }
+    }
+
+    /// Chooses a server for a key that is not known, and remembers it.
+    #[cold]
     #[inline(never)]
-    fn keep_or_choose<'g>(
+    fn learn<'g>(call: SchedContext<'g, Self>, header: Header<'g>) -> Option<&'g Dest> {
+        let (key, table) = (Self::key(header), &call.state().table);
+        let best = Self::best(call, key);
+        let (dest, server) = Self::missed(call, key, None, best, Event::Unknown)?;
+        if let Some(server) = server {
+            table.insert(call, key, server, &call.state().counters);
+        }
+        Some(dest)
+    }
+
+    /// Decides on a known key when a fast check of its entry was not enough. C:
+    /// `ip_vs_lblc_schedule()`.
+    #[cold]
+    #[inline(never)]
+    fn reconsider<'g>(
         call: SchedContext<'g, Self>,
-        key: Address,
+        header: Header<'g>,
         entry: &'g Entry,
     ) -> Option<&'g Dest> {
-        match entry.check_fast(call.rcu) {
-            FastCheck::Full(dest) if !call.servers().any_half_idle(call.rcu) => {
-                call.state().counters.count(Event::Hit);
-                Some(dest)
+        let (
+            key,
+            Self {
+                table, counters, ..
+            },
+        ) = (Self::key(header), call.state());
+        let before = entry.server(call.rcu);
+        let (current, reason) = if entry.touch(|| expiration(call.service)) {
+            entry.refresh(call.rcu);
+            let current = before.dest(call.rcu);
+            let verdict = current.map(|dest| {
+                let server = read(dest, call.service.sched_flag1());
+                policy::judge(&server, || Self::any_half_idle(call))
+            });
+            let reason = match verdict {
+                None => Event::Unavailable,
+                Some(Verdict::Quiesced) => Event::Weight0,
+                Some(Verdict::AtThreshold) => Event::Threshold,
+                Some(Verdict::Overloaded) => Event::Overloaded,
+                Some(Verdict::Keep) => {
+                    counters.count(Event::Hit);
+                    return current;
+                }
+            };
+            (current, reason)
+        } else {
+            (None, Event::Expired)
+        };
+        let best = Self::best(call, key);
+        if let (Some(dest), Some((best, _))) = (current, best) {
+            if core::ptr::eq(dest, best) {
+                // Overloaded, but still the least loaded.
+                counters.count(Event::Hit);
+                return current;
             }
-            _ => Self::choose(call, key, Some(entry)),
         }
+        let (dest, server) = Self::missed(call, key, Some(before), best, reason)?;
+        if let Some(server) = server {
+            table.turn(call, key, server, counters);
+        }
+        Some(dest)
     }
 
-    /// Chooses a server when a fast check of the entry was not enough: look up, decide, record.
-    #[cold]
-    #[inline(never)]
-    fn choose<'g>(
+    /// Counts a key that was not given the server that it had `before`, but the `best` one for this
+    /// reason, or none. Returns `best`.
+    fn missed<'g>(
         call: SchedContext<'g, Self>,
         key: Address,
-        entry: Option<&'g Entry>,
-    ) -> Option<&'g Dest> {
-        let found = Self::look_up(call, entry);
-        let decision = Self::decide(call, key, found);
-        Self::record(call, key, found, decision)
+        before: Option<&Server>,
+        best: Option<Choice<'g>>,
+        reason: Event,
+    ) -> Option<Choice<'g>> {
+        let counters = &call.state().counters;
+        let event = if best.is_some() { reason } else { Event::None };
+        counters.count(event);
+        let dest = best.map(|(dest, _)| dest);
+        trace::miss(call.service, key, before, dest, event.name());
+        match best {
+            None => call.service.error(c"no destination available", call.rcu),
+            Some((_, None)) => counters.count(Event::Failure),
+            Some(_) => {}
+        }
+        best
     }
 
-    /// What `entry` says; notes that it was asked for.
-    fn look_up<'g>(call: SchedContext<'g, Self>, entry: Option<&'g Entry>) -> Lookup<'g> {
-        let Some(entry) = entry else {
-            return Lookup::Unknown;
-        };
-        let server = entry.server(call.rcu);
-        if !entry.touch(|| expiration(call.service)) {
-            return Lookup::Expired(server);
-        }
-        entry.refresh(call.rcu);
-        match server.dest(call.rcu) {
-            None => Lookup::Removed(server),
-            Some(dest) => Lookup::Listed(server, dest, read(dest, call.service.sched_flag1())),
-        }
-    }
-
-    /// The decision. C: `ip_vs_lblc_schedule()`.
-    fn decide<'g>(call: SchedContext<'g, Self>, key: Address, found: Lookup<'g>) -> Decision<'g> {
-        let (current, reason) = match found {
-            Lookup::Unknown => (None, Event::Unknown),
-            Lookup::Expired(_) => (None, Event::Expired),
-            Lookup::Removed(_) => (None, Event::Unavailable),
-            Lookup::Listed(_, dest, reading) => {
-                match policy::judge(&reading, || Self::any_half_idle(call)) {
-                    Verdict::Keep => return Decision::Keep(dest),
-                    Verdict::Quiesced => (Some(dest), Event::Weight0),
-                    Verdict::AtThreshold => (Some(dest), Event::Threshold),
-                    Verdict::Overloaded => (Some(dest), Event::Overloaded),
-                }
-            }
-        };
-        let best = match call.service.sched_flag2() {
+    /// The best server for `key`.
+    #[inline(always)]
+    fn best<'g>(call: SchedContext<'g, Self>, key: Address) -> Option<Choice<'g>> {
+        match call.service.sched_flag2() {
             true => Self::first_in_order(call, key),
             false => Self::least_loaded(call),
-        };
-        match best {
-            None => Decision::Refuse,
-            // Overloaded, but still the least loaded.
-            Some((best, _)) if current.is_some_and(|dest| core::ptr::eq(dest, best)) => {
-                Decision::Keep(best)
-            }
-            Some((best, server)) => Decision::Choose(reason, best, server),
         }
     }
 
     /// Whether any listed server has less than half of the connections that its weight allows.
     fn any_half_idle(call: SchedContext<'_, Self>) -> bool {
         let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.sched_flag1());
-        let is_half_idle = |dest: &Dest| read(dest, count_all).is_half_idle();
         match servers.listed(rcu) {
-            Some(_) if !count_all => servers.any_half_idle(rcu),
-            Some(slots) => slots.iter().any(|slot| is_half_idle(slot.dest(rcu))),
-            None => call.service.dests(rcu).any(is_half_idle),
+            Some(listed) => listed.any_half_idle(count_all),
+            None => {
+                let mut dests = call.service.dests(rcu);
+                dests.any(|dest| read(dest, count_all).is_half_idle())
+            }
         }
     }
 
     /// The least loaded server: of the array, or of the core's list if memory was too short for
     /// that.
-    fn least_loaded<'g>(call: SchedContext<'g, Self>) -> Option<(&'g Dest, Option<&'g Server>)> {
+    #[inline(never)]
+    fn least_loaded<'g>(call: SchedContext<'g, Self>) -> Option<Choice<'g>> {
         let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.sched_flag1());
-        if let Some(slots) = servers.listed(rcu) {
-            let listed = slots.iter().rev().map(|slot| slot.get(rcu));
-            policy::least_loaded(listed, |(dest, _)| read(dest, count_all))
+        if let Some(listed) = servers.listed(rcu) {
+            let best = policy::least_loaded(listed.accepting(), |one| read_open(one, count_all));
+            best.map(|one| (one.dest, one.server(rcu)))
         } else {
             let listed = call.service.dests(rcu);
             let best = policy::least_loaded(listed, |dest| read(dest, count_all));
@@ -293,21 +304,19 @@ impl Lblc {
     /// The first server in the order of `key`, on which directors agree; see
     /// [`policy::first_in_order()`].
     #[inline(never)]
-    fn first_in_order<'g>(
-        call: SchedContext<'g, Self>,
-        key: Address,
-    ) -> Option<(&'g Dest, Option<&'g Server>)> {
+    fn first_in_order<'g>(call: SchedContext<'g, Self>, key: Address) -> Option<Choice<'g>> {
         let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.sched_flag1());
         let hash = key_hash(call.netns().seed(), key.number(call.service.is_ipv6()));
         let numbers = |dest: &Dest| dest.endpoint().numbers();
-        if let Some(slots) = servers.listed(rcu) {
-            let tag = |server: Option<&Server>| server.map_or(0, Server::tag);
-            policy::first_in_order(
-                slots.iter().rev().map(|slot| slot.get(rcu)),
-                |(dest, _)| read(dest, count_all),
-                |(_, server), weight| Score::new(hash, tag(server), weight),
-                |(one, _), (other, _)| numbers(one).cmp(&numbers(other)),
-            )
+        if let Some(listed) = servers.listed(rcu) {
+            let tag = |one: Candidate<'_>| one.server(rcu).map_or(0, Server::tag);
+            let first = policy::first_in_order(
+                listed.accepting(),
+                |one| read_open(&one, count_all),
+                |one, weight| Score::new(hash, tag(one), weight),
+                |one, other| numbers(one.dest).cmp(&numbers(other.dest)),
+            );
+            first.map(|one| (one.dest, one.server(rcu)))
         } else {
             let first = policy::first_in_order(
                 call.service.dests(rcu),
@@ -318,37 +327,6 @@ impl Lblc {
             first.map(|dest| (dest, servers.find(dest, rcu)))
         }
     }
-
-    /// Counts and remembers the decision. Returns its server.
-    fn record<'g>(
-        call: SchedContext<'g, Self>,
-        key: Address,
-        found: Lookup<'g>,
-        decision: Decision<'g>,
-    ) -> Option<&'g Dest> {
-        let Self {
-            table, counters, ..
-        } = call.state();
-        let (event, dest) = match decision {
-            Decision::Keep(dest) => (Event::Hit, Some(dest)),
-            Decision::Choose(reason, dest, _) => (reason, Some(dest)),
-            Decision::Refuse => (Event::None, None),
-        };
-        counters.count(event);
-        if event != Event::Hit {
-            trace::miss(call.service, key, found.server(), dest, event.name());
-        }
-        match (decision, found) {
-            (Decision::Keep(_), _) => {}
-            (Decision::Refuse, _) => call.service.error(c"no destination available", call.rcu),
-            (Decision::Choose(_, _, None), _) => counters.count(Event::Failure),
-            (Decision::Choose(_, _, Some(server)), Lookup::Unknown) => {
-                table.insert(call, key, server, counters);
-            }
-            (Decision::Choose(_, _, Some(server)), _) => table.turn(call, key, server, counters),
-        }
-        dest
-    }
 }
 
 /// What is known of a server.
@@ -357,4 +335,12 @@ fn read(dest: &Dest, count_all: bool) -> DestSnapshot {
     let connections = (dest.active(), dest.conns_in_load());
     let (all, overload) = (Dest::CONNS_INCLUDE_ACTIVE, dest.is_overload());
     DestSnapshot::new(dest.weight(), connections, all, overload, count_all)
+}
+
+/// The same of one that accepts connections.
+#[inline(always)]
+fn read_open(one: &Candidate<'_>, count_all: bool) -> DestSnapshot {
+    let connections = (one.dest.active(), one.dest.conns_in_load());
+    let all = Dest::CONNS_INCLUDE_ACTIVE;
+    DestSnapshot::new(one.weight, connections, all, false, count_all)
 }

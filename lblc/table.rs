@@ -25,6 +25,7 @@ use crate::{
     ipvs::{
         Address,
         DestSlot,
+        Ipv6Header,
         Netns,
         SchedContext,
         Scheduler,
@@ -123,6 +124,18 @@ impl Table {
     pub(super) fn find<'g>(&'g self, key: Address, rcu: ReadSide<'g>) -> Option<&'g Entry> {
         let of = |hash: &Hash| hash.of(key.words());
         self.list.find(of, |entry| entry.key == key, rcu)
+    }
+
+    /// Finds the entry for a packet to an IPv6 service, in less time than `find()`.
+    #[inline(always)]
+    pub(super) fn find_ipv6<'g>(
+        &'g self,
+        header: Ipv6Header<'g>,
+        rcu: ReadSide<'g>,
+    ) -> Option<&'g Entry> {
+        let of = |hash: &Hash| hash.of(header.destination_words());
+        self.list
+            .find(of, |entry| entry.key == header.destination(), rcu)
     }
 
     /// As `find()`, in less time, for the table of an IPv4 service.

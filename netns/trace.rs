@@ -60,9 +60,21 @@ pub(crate) fn miss(
     reason: &str,
 ) {
     // SAFETY: It reads a static key of this module, and has no requirement.
-    if !unsafe { bindings::lblc_rs_tracing_miss() } {
-        return;
+    if unsafe { bindings::lblc_rs_tracing_miss() } {
+        tell_miss(service, destination, before, after, reason);
     }
+}
+
+/// The part of `miss()` that needs much of the stack.
+#[cold]
+#[inline(never)]
+fn tell_miss(
+    service: &Service,
+    destination: Address,
+    before: Option<&Server>,
+    after: Option<&Dest>,
+    reason: &str,
+) {
     let destination = Text::new(&Named::Address(destination, service.is_ipv6()));
     let before = Text::of(before.map(|server| Named::Endpoint(server.endpoint())));
     let after = Text::of(after.map(|dest| Named::Endpoint(dest.endpoint())));

@@ -52,7 +52,7 @@ impl Scheduler for Random {
         Ok(Self)
     }
 
-    fn schedule<'g>(call: SchedContext<'g, Self>, _: &Header<'_>) -> Option<&'g Dest> {
+    fn schedule<'g>(call: SchedContext<'g, Self>, _: Header<'g>) -> Option<&'g Dest> {
         let (mut total, mut chosen) = (0u64, None);
         let willing = |dest: &&Dest| !dest.is_overload();
         for dest in call.service.dests(call.rcu).filter(willing) {

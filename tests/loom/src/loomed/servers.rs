@@ -167,6 +167,8 @@ struct Record {
 /// `Servers`, with one record. What changes the list runs once at a time, by the service mutex.
 pub(super) struct Servers {
     array: AtomicPtr<Array>,
+    /// Where readers begin.
+    first: AtomicPtr<Array>,
     record: Mutex<Option<Record>>,
     without: Without,
 }
@@ -187,6 +189,7 @@ impl Servers {
         };
         Self {
             array: AtomicPtr::new(null_mut()),
+            first: AtomicPtr::new(null_mut()),
             record: Mutex::new(Some(record)),
             without,
         }
@@ -199,19 +202,18 @@ impl Servers {
         servers
     }
 
-    /// `Slot::get()`: the slot's server and the core's, if it is not empty.
-    pub(super) fn slot<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<(&'g Server, &'g Dest)> {
+    /// `Slots::next()` and `Candidate::server()`: the core's server, if the slot is not empty, and
+    /// the one that stands for it, unless that was removed meanwhile.
+    pub(super) fn slot<'g>(&'g self, _rcu: ReadSide<'g>) -> Option<(&'g Dest, Option<&'g Server>)> {
         // SAFETY: As above.
-        let array = unsafe { self.array.load(Ordering::Acquire).as_ref() }?;
+        let array = unsafe { self.first.load(Ordering::Acquire).as_ref() }?;
         array.life.check();
-        let server = array.server.load(Ordering::Acquire);
         // SAFETY: As above.
         let dest = unsafe { array.dest.load(Ordering::Acquire).as_ref() }?;
         // SAFETY: As above.
-        Some((
-            unsafe { server.as_ref() }.expect("as there is a `dest`"),
-            dest,
-        ))
+        Some((dest, unsafe {
+            array.server.load(Ordering::Acquire).as_ref()
+        }))
     }
 
     /// `Servers::update()` of a server that is new to the list, with another array. None if
@@ -240,7 +242,9 @@ impl Servers {
             server: AtomicPtr::new(server),
             life: Life::begin(),
         });
-        let array = self.array.swap(KBox::into_raw(new), Ordering::AcqRel);
+        let new = KBox::into_raw(new);
+        let array = self.array.swap(new, Ordering::AcqRel);
+        self.first.store(new, Ordering::Release);
         Removed {
             array,
             dest: null_mut(),
@@ -254,7 +258,7 @@ impl Servers {
         // SAFETY: As above; it stays, as the service mutex is held.
         let array = unsafe { &*self.array.load(Ordering::Acquire) };
         array.dest.store(null_mut(), Ordering::Release);
-        array.server.store(null_mut(), Ordering::Release);
+        array.server.store(null_mut(), Ordering::Relaxed);
         record.listed = false;
         let dest = record.server.dest.load(Ordering::Relaxed);
         record.server.dest.store(null_mut(), Ordering::Release);

@@ -8,4 +8,5 @@ mod chains;
 mod rebuild;
 mod reclaim;
 mod servers;
+mod slots;
 mod trios;

@@ -24,9 +24,9 @@ fn remove_and_reap_a_server_that_is_chosen() {
         let list = servers.clone();
         let chooser = spawn(1, move || {
             let section = read_lock();
-            let (server, dest) = list.slot(ReadSide::of(&section))?;
+            let (dest, server) = list.slot(ReadSide::of(&section))?;
             dest.active();
-            Some(Cell::new(server))
+            server.map(Cell::new)
         });
         let removed = servers.remove();
         let callbacks = spawn(2, move || removed.drop());
@@ -50,7 +50,7 @@ fn follow_an_entry_that_is_turned_twice(without: Without) {
     let (list, entry) = (servers.clone(), cell.clone());
     let chooser = spawn(1, move || {
         section(|rcu| {
-            if let Some((server, _)) = list.slot(rcu) {
+            if let Some((_, Some(server))) = list.slot(rcu) {
                 entry.set(server);
                 entry.set(&other);
             }
@@ -94,9 +94,9 @@ fn add_a_server_again_while_it_is_reaped(without: Without) {
     let list = servers.clone();
     let reader = spawn(2, move || {
         section(|rcu| {
-            if let Some((server, dest)) = list.slot(rcu) {
+            if let Some((dest, server)) = list.slot(rcu) {
                 dest.active();
-                server.dest(rcu);
+                server.map(|server| server.dest(rcu));
             }
         });
     });
@@ -129,9 +129,9 @@ fn an_array_is_replaced_and_its_server_removed_under_a_walk() {
         let list = servers.clone();
         let walker = spawn(1, move || {
             section(|rcu| {
-                if let Some((server, dest)) = list.slot(rcu) {
+                if let Some((dest, server)) = list.slot(rcu) {
                     dest.active();
-                    server.dest(rcu);
+                    server.map(|server| server.dest(rcu));
                 }
             });
         });
