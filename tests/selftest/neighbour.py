@@ -4,6 +4,7 @@
 has access to (hostile.py). The machine's root must not be affected more than SECURITY.md says. FULL=1: the case
 `neighbour` runs for 30 minutes. SEED=n: the random numbers of that seed."""
 
+import contextlib
 import json
 import os
 import queue
@@ -15,7 +16,7 @@ import threading
 import time
 
 from counted import EXPIRATION, LIMIT
-from harness import SLOW, case, eq, ksft, loaded, main, run, unload_all, wait_until
+from harness import SLOW, case, eq, ksft, le, loaded, main, run, unload_all, wait_until
 from lab import Lab, key, sysctl
 from verdict import HERE, MACHINE, namespace, read, sysctls, write
 
@@ -24,7 +25,8 @@ SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))
 CGROUPS, CGROUP = "/sys/fs/cgroup", "/sys/fs/cgroup/neighbour"
 BOUND = 32 << 20               # bytes of tables that grow at the same time; see SECURITY.md for others
 SLACK = 16 << 20               # bytes by which the machine's free memory varies
-SOON = 10 * SLOW               # seconds that a command of root's may take
+PAGE = os.sysconf("SC_PAGE_SIZE")
+SOON = 60 * SLOW               # seconds that a command of root's may take; 9.4 were seen beside six guests on two CPUs
 EVERYTHING = 65536 + 8         # services: more than the largest array that the kernel allocates without a warning has
 FILES = [f"/proc/sys/{EXPIRATION}", f"/proc/sys/{LIMIT}", "/proc/net/ip_vs_lblc_rs", "/proc/net/ip_vs_lblc_rs_stats"]
 REFUSED = "IPVS: ip_vs_lblc is refused"
@@ -129,10 +131,21 @@ def charged():
 
 
 def available():
-    """The machine's memory that is free or only cached, in bytes. (MemAvailable excludes the kernel's reserve, which
-    changes: on stock 740 MiB were available when 811 MiB were free.)"""
+    """The machine's memory that is free or only cached, in bytes. MemFree excludes the free pages that the page
+    allocator keeps for each CPU: up to 27 MiB for each of two CPUs on stock with 1 GiB. (MemAvailable also excludes
+    the kernel's reserve, which changes: on stock 740 MiB were available when 811 MiB were free.)"""
     sizes = {name: int(size) << 10 for name, size in re.findall(r"^(\w+): *(\d+)", read("/proc/meminfo"), re.MULTILINE)}
-    return sizes["MemFree"] + sizes["Cached"] + sizes["SReclaimable"] - sizes["Shmem"]
+    of_cpus = sum(map(int, re.findall(r"^ +count: +(\d+)", read("/proc/zoneinfo"), re.MULTILINE)))
+    return sizes["MemFree"] + sizes["Cached"] + sizes["SReclaimable"] - sizes["Shmem"] + of_cpus * PAGE
+
+
+def available_without_empty_slabs():
+    """As available(), after the slab caches have returned their empty slabs to the page allocator. After four minutes
+    of all attacks those of the kernel's own caches had 12 MiB of them on stock."""
+    for cache in os.scandir("/sys/kernel/slab"):
+        if not cache.is_symlink():
+            write(f"{cache.path}/shrink", "1")
+    return available()
 
 
 def in_slab():
@@ -292,7 +305,7 @@ def buckets_of_a_table_that_grows_are_charged_to_the_users_cgroup():
             return found["bytes"] - found["entries"] * 64
         wait_until(lambda: buckets() > 60000 * 2 * 8, "the table has grown")
         ksft.print_msg(f"{charged() - before} bytes are charged, for buckets of {buckets()}")
-        wait_until(lambda: charged() - before > 0.8 * buckets(), f"{buckets()} bytes are charged, not {charged() - before}")
+        wait_until(lambda: charged() - before > 0.8 * buckets(), "the cgroup is charged for the buckets")
 
 
 # All at once --------------------------------------------------------------------------------------
@@ -305,13 +318,14 @@ def neighbour():
     keys = [key(n) for n in range(12)]
     homes = [lab.ask(it) for it in keys]
     assert None not in homes, homes
-    before, free, turns, slowest, low, did = trees(), available(), 0, 0, [], {"nothing": 0}
+    free = available_without_empty_slabs()
+    before, turns, slowest, low, did = trees(), 0, 0, [], {"nothing": 0}
     start = told = time.monotonic()
     seconds = 1800 if FULL else 10
     with User() as user:
         user.do("stress", SEED)
         while time.monotonic() < start + seconds or turns < 4 or not all(did.values()):
-            assert time.monotonic() < start + seconds + 60 * SLOW, f"a worker does nothing: {did}"
+            assert time.monotonic() < start + seconds + 120 * SLOW, f"a worker does nothing: {did}"
             turns += 1
             slowest = max(slowest, soon("unshare", "--net", "true"))
             eq([lab.ask(it) for it in keys], homes, f"the servers of root's keys in turn {turns}")
@@ -331,7 +345,11 @@ def neighbour():
     first, second = low[:len(low) // 2], low[len(low) // 2:]
     assert min(second) > min(first) - BOUND, f"free memory keeps shrinking: {min(first)}, then {min(second)} bytes"
     # The user's processes have ended, so all of their memory is freed.
-    wait_until(lambda: free - available() < SLACK, f"{free} bytes are free again", 60)
+    with contextlib.suppress(RuntimeError):  # the value is asserted
+        wait_until(lambda: free - available_without_empty_slabs() < SLACK, f"{free} bytes are free again")
+    lost = free - available()
+    ksft.print_msg(f"{lost} bytes less are free than before")
+    le(lost, SLACK, "the number of bytes that are not free again")
     refusals = run("dmesg").count(REFUSED)
     took = time.monotonic() - start
     assert refusals <= 10 * (took // 5 + 10), f"the log has {refusals} refusals in {took:.0f} s"
