@@ -27,8 +27,9 @@ def run(command, check=True, **more):
     return done.stdout.strip() if check else done
 
 
-def wait_until(condition, what, seconds=20):
-    """Waits until the condition returns a true value; returns that."""
+def wait_until(condition, what, seconds=60):
+    """Waits until the condition returns a true value; returns that. The limit is for hangs: a minute is enough also
+    where other programs keep all CPUs busy."""
     end = time.monotonic() + seconds * SLOW
     while True:
         value = condition()

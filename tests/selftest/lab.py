@@ -330,8 +330,9 @@ class Lab:
 
     # The client -----------------------------------------------------------------------------------
 
-    def connect(self, address, port=80, protocol="tcp", timeout=5):
-        """Opens a connection and keeps it; its `server` is None if no server answered."""
+    def connect(self, address, port=80, protocol="tcp", timeout=30):
+        """Opens a connection and keeps it; its `server` is None if no server answered in `timeout` seconds. (A case
+        that expects None need not wait that long.)"""
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         kind, number = PROTOCOLS[protocol]
         with inside("client"):

@@ -140,7 +140,7 @@ def races():
     return [] if watches else [f"KCSAN does not watch: {says}"]
 
 
-def references(seconds=20):
+def references(seconds=60):
     """No removed server may have references other than that of the trash. Waits for the last connections to end."""
     done = subprocess.run(["modprobe", "lblc_watch"], capture_output=True, text=True, check=False)
     if done.returncode:  # kselftest does not build it, a guest of this project has it

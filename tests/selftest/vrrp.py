@@ -363,7 +363,7 @@ def a_running_keepalived_is_switched_over():
 @case
 def a_dead_server_loses_its_destinations():
     drop_in()
-    lab.director("d1", **{"delay_loop 5": "delay_loop 1", "connect_timeout 3": f"connect_timeout {2 * SLOW}"})
+    lab.director("d1", **{"delay_loop 5": "delay_loop 1", "connect_timeout 3": f"connect_timeout {5 * SLOW}"})
     lab.wait(lambda: lab.role("d1") == "master" and lab.ready("d1"), "a director")
     addresses = all_on_s1("d1")
     with inside("s1"):
