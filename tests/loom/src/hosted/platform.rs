@@ -27,7 +27,7 @@ thread_local! {
     static SECTIONS: Cell<usize> = const { Cell::new(0) };
     static GRACE_PERIODS: Cell<usize> = const { Cell::new(0) };
     static RESCHEDS: Cell<usize> = const { Cell::new(0) };
-    /// What runs when others are let run for the next time.
+    /// A function that runs at the next point where other threads could run.
     static OTHERS: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
     /// The number of allocations that will succeed.
     static MEMORY: Cell<usize> = const { Cell::new(usize::MAX) };

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that tells who uses it after it was freed, frees it twice, or not at all.
+//! An allocator that detects a use after free, a double free, and a leak.
 //!
-//! What is freed runs its destructors at once, but stays mapped until the execution is over. So a
-//! reader that comes too late meets a [`Life`] that has ended, and nothing worse.
+//! A freed object is dropped at once, but its memory stays mapped until the execution is over. A
+//! late reader therefore finds a [`Life`] that has ended, and does no harm.
 
 use loom::cell::UnsafeCell;
 use std::{
@@ -17,8 +17,8 @@ loom::lazy_static! {
     static ref MEMORY: Memory = Memory::default();
 }
 
-/// What an execution has allocated. Loom's threads take turns on one thread of the host, and
-/// nothing here lets another one run.
+/// The allocations of an execution. Loom's threads take turns on one thread of the host, and
+/// nothing here switches to another one.
 #[derive(Default)]
 struct Memory {
     live: Mutex<HashMap<usize, Layout>>,
@@ -100,8 +100,8 @@ impl<T: ?Sized> Drop for KBox<T> {
     }
 }
 
-/// Part of an object: loom fails if the object is used after it was freed, before it was whole, or
-/// while another thread does one of these and nothing orders the two.
+/// Part of an object: loom fails if the object is used after it was freed or before it was
+/// initialised, or if nothing orders a use and one of these in another thread.
 pub(super) struct Life(UnsafeCell<bool>);
 
 // SAFETY: Loom sees to the accesses.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What `kernel_ext/rcu/platform.rs` gives the table in the kernel.
+//! A replacement of `kernel_ext/rcu/platform.rs` for loom.
 
 use super::{buckets::Node, memory::Life};
 use loom::{
@@ -19,7 +19,7 @@ pub(super) use loom::{
 };
 pub(super) use std::sync::atomic::Ordering;
 
-/// Loom's, and it knows whether it is still there.
+/// Loom's atomic, which also checks that it was not freed.
 ///
 /// Loom 0.5 remembers the last access only, and so forgets a reader when a writer loads what it is
 /// about to store to: it would never let that writer be first. An exchange of nothing before each

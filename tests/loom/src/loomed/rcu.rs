@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! RCU for loom: what the kernel promises of it, and nothing more.
+//! RCU for loom: the guarantees of the kernel's RCU, and no others.
 //!
 //! The promise, for each pair of a read-side section and a grace period: either the whole section
 //! happens before the end of the grace period, or everything that the caller of `synchronize()` did
@@ -41,7 +41,7 @@ loom::thread_local! {
 struct Rcu {
     /// By reading, then by waiting thread.
     turns: [[AtomicUsize; THREADS]; THREADS],
-    /// Nobody else runs between a read-modify-write of a turn and what follows it here.
+    /// No other thread runs between a read-modify-write of a turn and the access here that follows.
     waiting: Mutex<Vec<GracePeriod>>,
 }
 
@@ -109,8 +109,7 @@ pub(super) fn spawn<R: 'static>(
     })
 }
 
-/// To be called before there are other threads: what the first who needs it makes, is made before
-/// they begin.
+/// Must be called before other threads are started, so that the lazy static is initialised before.
 pub(super) fn init() {
     assert_eq!(RCU.waiting.lock().unwrap().len(), 0);
 }

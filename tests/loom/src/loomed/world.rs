@@ -12,7 +12,7 @@ use std::sync::{atomic::AtomicUsize as Counter, Arc};
 
 pub(super) struct Thing {
     key: u32,
-    /// As the cell that leads to a server; here, a number.
+    /// In the place of the kernel's `DestSlot`: a number.
     value: AtomicPtr<()>,
     life: Life,
 }
@@ -185,7 +185,7 @@ impl World {
         keys
     }
 
-    /// The table is exactly this. When nobody changes it any more.
+    /// Asserts the contents of the table, after the last change.
     pub(super) fn is(&self, expected: &[(u32, usize)]) {
         let section = read_lock();
         let rcu = ReadSide::of(&section);
@@ -199,9 +199,9 @@ impl World {
         assert_eq!(self.list.len(), expected.len());
     }
 
-    /// Frees the table, and looks that nothing is left of it. When nobody uses it any more.
+    /// Frees the table, after its last use, and asserts that all of its memory is freed.
     pub(super) fn drop(self) {
-        // SAFETY: It was leaked, and the caller says that nobody uses it.
+        // SAFETY: `self.list` was leaked by `new()`, and no thread uses it any more.
         drop(unsafe { Box::from_raw(std::ptr::from_ref(self.list).cast_mut()) });
         memory::all_freed();
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The models: what two or three threads may do at once, and what must hold whoever is first. In
-//! each of them the calling thread is one of the threads, and the table is looked over and freed at
-//! the end.
+//! The models: operations that two or three threads execute concurrently, and conditions that must
+//! hold in every order. The calling thread is one of the threads. Each model ends with a check of
+//! the table, and frees it.
 
 mod chains;
 mod rebuild;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What was removed is freed when nobody sees it any more, and once.
+//! A removed entry is freed once, and not before its last reader has finished.
 
 use super::super::{
     platform::{read_lock, synchronize, ReadSide},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Servers that come and go while entries lead to them. Thread 0 is the control plane and often the
-//! work item, the others are readers, or one of them is the work item.
+//! Servers that are added and removed while entries refer to them. Thread 0 is the control plane
+//! and often the work item, the others are readers, or one of them is the work item.
 
 use super::super::{
     memory::all_freed,
@@ -41,8 +41,8 @@ fn remove_and_reap_a_server_that_is_chosen() {
     });
 }
 
-/// A reader turns an entry to a server that is being removed and freed, and away from it; another
-/// one follows the entry meanwhile.
+/// A reader assigns an entry to a server that is being removed and freed, and then to another one,
+/// while a second reader uses the entry.
 fn follow_an_entry_that_is_turned_twice(without: Without) {
     let (server, other) = (ServerRef::new(), ServerRef::new());
     let cell = Arc::new(Cell::new(&other));
@@ -149,7 +149,7 @@ fn an_array_is_replaced_and_its_server_removed_under_a_walk() {
     });
 }
 
-/// The last entry that led to a removed server is turned to another one, under a reader.
+/// The last entry of a removed server is assigned to another one, under a reader.
 fn turn_and_look(without: Without) {
     let (old, new) = (ServerRef::new(), ServerRef::new());
     let cell = Arc::new(Cell::new(&old));

@@ -2,9 +2,9 @@
 
 //! Three threads: one that writes, one that reclaims or rebuilds, one that reads or writes as well.
 //!
-//! With two threads, whatever a writer did happens before the grace period that the writer itself,
-//! or the only other thread, waits for. With three, a section of the third thread can begin after
-//! that grace period, and need not see what the writer did unless the table itself orders the two.
+//! With two threads, all writes of a writer happen before the grace period for which the writer
+//! itself, or the only other thread, waits. With three, a section of the third thread can begin
+//! after that grace period, and sees these writes only if the table itself orders the two.
 
 use super::super::{
     platform::{read_lock, ReadSide},
