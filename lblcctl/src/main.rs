@@ -8,6 +8,8 @@ mod change;
 mod choice;
 mod failure;
 mod options;
+mod plan;
+mod reload;
 mod restore;
 mod show;
 #[cfg(test)]
@@ -16,6 +18,7 @@ mod tests;
 use clap::CommandFactory;
 use failure::Failure;
 use options::{Command, Options, What};
+use reload::Reload;
 use std::{
     io::{self, Write},
     process::ExitCode,
@@ -83,6 +86,17 @@ fn run(options: Options) -> Result<(), Failure> {
             keep_newer,
             existing,
         } => restore::restore(service, file.as_deref(), keep_newer, existing, json),
+        Command::Reload { resume: true, .. } => reload::resume(),
+        Command::Reload {
+            scheduler,
+            force,
+            old,
+            ..
+        } => reload::reload(&Reload {
+            scheduler,
+            force,
+            old,
+        }),
         Command::Completion { shell } => {
             let mut command = Options::command();
             clap_complete::generate(shell, &mut command, "lblcctl", &mut io::stdout());

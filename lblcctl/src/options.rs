@@ -110,6 +110,21 @@ pub(crate) enum Command {
         #[arg(long)]
         existing: bool,
     },
+    /// Load the module that is installed in the place of the one that is loaded
+    Reload {
+        /// The scheduler that the services have meanwhile
+        #[arg(long, value_name = "NAME", default_value = "wlc")]
+        scheduler: String,
+        /// The file of a module to load if the one that is installed cannot be
+        #[arg(long, value_name = "FILE")]
+        old: Option<PathBuf>,
+        /// Even if both are the same version
+        #[arg(long)]
+        force: bool,
+        /// End a reload that could not be ended before
+        #[arg(long, conflicts_with_all = ["scheduler", "old", "force"])]
+        resume: bool,
+    },
     /// Print what completes this program's arguments in a shell
     Completion {
         #[arg(value_enum)]

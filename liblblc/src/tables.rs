@@ -40,6 +40,7 @@ const CHANGED: u16 = 12;
 const KEPT: u16 = 13;
 const FAILED: u16 = 14;
 const DELETED: u16 = 15;
+const PARKED: u16 = 16;
 
 const KEY: u16 = 1;
 const SERVER_ADDR: u16 = 2;
@@ -250,7 +251,10 @@ impl Tables {
     pub fn services(&mut self) -> Result<Vec<Service>, Error> {
         let mut services = Vec::new();
         self.ask(DUMP, SERVICE_GET, Vec::new(), |answer| {
-            services.extend(Service::parse(answer));
+            // A table that is parked has no service.
+            if answer.get(PARKED).is_none() {
+                services.extend(Service::parse(answer));
+            }
         })?;
         Ok(services)
     }

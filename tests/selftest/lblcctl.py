@@ -10,27 +10,27 @@ from harness import Skip, eq
 BIG = 262144
 
 
-def ctl(*arguments, input=None):
+def ctl(*arguments, input=None, **more):
     """The finished process."""
     if not shutil.which("lblcctl"):
         raise Skip("there is no lblcctl")
     if isinstance(input, str):
         input = input.encode()
-    done = subprocess.run(["lblcctl", *arguments], input=input, capture_output=True)
+    done = subprocess.run(["lblcctl", *arguments], input=input, capture_output=True, **more)
     done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
     return done
 
 
-def said(*arguments, input=None, status=0):
+def said(*arguments, status=0, **more):
     """What it prints. It has this exit status, and no complaint unless that is not 0."""
-    done = ctl(*arguments, input=input)
+    done = ctl(*arguments, **more)
     eq((done.returncode, done.stderr if status == 0 else ""), (status, ""), f"the end of {arguments}: {done.stderr}")
     return done.stdout
 
 
-def refused(status, *arguments, input=None):
+def refused(status, *arguments, **more):
     """Its complaint."""
-    done = ctl(*arguments, input=input)
+    done = ctl(*arguments, **more)
     eq(done.returncode, status, f"the status of {arguments}: {done.stdout}{done.stderr}")
     return done.stderr
 

@@ -1,0 +1,281 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""`lblcctl reload`: another version of the module takes the place of the one that is loaded, under traffic; and each of
+its steps fails."""
+
+import contextlib
+import os
+import shutil
+import socket
+import tempfile
+
+from harness import case, eq, has, loaded, main, run, unload_all
+from lab import VIP, Lab, Traffic, inside, key, sysctl
+from lblcctl import refused, said
+from ynl import in_proc
+
+lab = Lab()
+FILE = run("modinfo -n ip_vs_lblc_rs")
+VERSION = run("modinfo -F version ip_vs_lblc_rs")
+NEWER = VERSION[:-1] + "9"
+FOLDER = "/run/lblcctl"
+SYSCTLS = {"net/ipv4/vs/lblc_expiration": "7777", "net/ipv4/vs/lblc_rs_max_entries": "5000",
+           "net/ipv4/vs/lblc_rs_seed": "42"}
+
+
+def version():
+    """That of the module that is loaded."""
+    with open("/sys/module/ip_vs_lblc_rs/version") as file:
+        return file.read().strip()
+
+
+def another(path, change):
+    """Makes a module of the one that is installed, by changing some bytes to as many others."""
+    with open(FILE, "rb") as file:
+        old = file.read()
+    new = change(old)
+    eq(len(new), len(old))
+    assert new != old, "nothing was changed"
+    with open(path, "wb") as file:
+        file.write(new)
+
+
+def newer(module):
+    return module.replace(b"\0version=" + VERSION.encode(), b"\0version=" + NEWER.encode())
+
+
+def broken(module):
+    """It cannot be loaded: there is no such symbol."""
+    return newer(module).replace(b"\0register_ip_vs_scheduler\0", b"\0register_no_vs_scheduler\0")
+
+
+@contextlib.contextmanager
+def installed(change):
+    """Installs another module in the place of ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy2(FILE, folder + "/old.ko")
+        try:
+            another(FILE, change)
+            yield folder + "/old.ko"
+        finally:
+            shutil.copy2(folder + "/old.ko", FILE)
+            shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def state():
+    """What must stay: services with all of their settings, servers, destinations, sysctls."""
+    known = {service: {one: (it[0], it[2]) for one, it in found.items()} for service, found in in_proc().items()}
+    return run("ipvsadm -S -n"), known, {name: sysctl(name) for name in SYSCTLS}
+
+
+def prepare():
+    """Services of different kinds, destinations, sysctls. Returns connections that are held."""
+    unload_all()
+    run("modprobe ip_vs_lblc_rs")
+    for name, value in SYSCTLS.items():
+        sysctl(name, value)
+    lab.service(options="-b flag-1,flag-2")
+    lab.service(mark=2, ipv6=True)
+    lab.service(service=f"-t {VIP}:80", port=80, how="-m", options="-p 60")
+    lab.service("rr", mark=3)
+    for n in range(50):  # all that Traffic asks for
+        lab.ask(key(n))
+        lab.ask(key(n + 1, ipv6=True), port=81)
+    lab.ipvs(lab.server("-d", "s4", service="-f 2 -6", ipv6=True))
+    return [lab.hold(key(n))[0] for n in range(10)] + [lab.hold(key(1, ipv6=True), port=81)[0]]
+
+
+def stands(before, held):
+    """Nothing was lost: each destination keeps its server, each connection goes on."""
+    now = state()
+    for part in range(3):
+        eq(now[part], before[part], ("services", "destinations", "sysctls")[part])
+    for one in held:
+        one.sock.settimeout(5)
+        one.sock.sendall(b"still there")
+    assert not os.path.exists(FOLDER + "/reload"), "the reload has ended"
+
+
+def tidy():
+    """Sysctls go with the module, whose references the services have."""
+    lab.clear()
+    run("rmmod ip_vs_lblc_rs")
+
+
+@case
+def a_new_version_takes_over_under_traffic():
+    held = prepare()
+    with installed(newer), Traffic() as traffic:
+        traffic.flows()
+        before = state()
+        out = said("reload")
+        print("# " + out.replace("\n", "\n# "))
+        has(out, f"{VERSION} is loaded, {NEWER} is installed\n")
+        eq(version(), NEWER)
+        stands(before, held)
+        traffic.flows()
+        stands(before, held)
+    for one in held:  # the server closes what the client has closed
+        one.sock.shutdown(socket.SHUT_WR)
+        eq(one.sock.recv(16), b"")
+    for one, (server, _) in before[1]["FWM 1"].items():
+        eq(lab.address(lab.ask(one)) + ":0", server, one)
+    tidy()
+
+
+@case
+def the_same_version_is_not_loaded_again():
+    held = prepare()
+    before = state()
+    has(refused(2, "reload"), f"{VERSION} is loaded and installed: there is nothing to do")
+    stands(before, held)
+    said("reload", "--force")
+    stands(before, held)
+    tidy()
+    has(refused(2, "reload"), "the module is not loaded")
+    has(refused(2, "reload", "--resume"), "there is no reload that has not ended")
+    has(refused(1, "reload", "--resume", "--force"), "cannot be used with")
+
+
+@case
+def a_drop_in_stays_one():
+    unload_all()
+    run("modprobe ip_vs_lblc_rs dropin=1")
+    lab.service("lblc")
+    lab.ask(key(1))
+    before = run("ipvsadm -S -n"), in_proc()["FWM 1"].keys()
+    has(before[0], "-s lblc\n")
+    with installed(newer):
+        said("reload")
+        eq((version(), (run("ipvsadm -S -n"), in_proc()["FWM 1"].keys())), (NEWER, before))
+        with open("/sys/module/ip_vs_lblc_rs/parameters/dropin") as file:
+            eq(file.read(), "Y\n")
+    tidy()
+
+
+@contextlib.contextmanager
+def programs(**scripts):
+    """The environment in which these programs are others."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, script in scripts.items():
+            with open(f"{folder}/{name}", "w") as file:
+                file.write(f"#!/bin/sh\n{script}\n")
+            os.chmod(f"{folder}/{name}", 0o755)
+        yield os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+@case
+def what_fails_before_the_module_is_unloaded_changes_nothing():
+    held = prepare()
+    with installed(newer):
+        before = state()
+
+        def fails(why, *options, **more):
+            has(refused(2, "reload", *options, **more), why)
+            eq(version(), VERSION)
+            stands(before, held)
+
+        shutil.rmtree(FOLDER, ignore_errors=True)
+        with open(FOLDER, "w"):  # the folder cannot be made
+            fails("/run/lblcctl/reload: ")
+        os.unlink(FOLDER)
+        fails("cannot have the scheduler nonesuch: ", "--scheduler", "nonesuch")
+        with inside("client"):
+            run("ipvsadm -A -f 1 -s lblc_rs")
+        fails("the module has 1 more users than the services here")
+        with inside("client"):
+            run("ipvsadm -C")
+        with programs(rmmod="echo rmmod: it is in use >&2; exit 1") as env:
+            fails("rmmod: it is in use; " + VERSION, env=env)
+        with programs(modinfo="case $2 in vermagic) echo 6.1-other SMP;; *) echo 1;; esac") as env:
+            fails("is for 6.1-other SMP, not for", env=env)
+        with programs(modinfo="exit 1") as env:
+            fails("modinfo -F version ip_vs_lblc_rs: failed", env=env)
+        said("reload")
+        eq(version(), NEWER)
+        stands(before, held)
+    tidy()
+
+
+@case
+def an_upgrade_of_the_package_says_what_to_do():
+    """The script that the packages run before and after another version is installed."""
+    held = prepare()
+    upgrade, default = "/work/debian/upgrade ", "/etc/default/ip_vs_lblc_rs"
+    eq(run(upgrade + "installed"), "")
+    run(upgrade + "keep")
+    eq(os.listdir(FOLDER), ["ip_vs_lblc_rs.ko"])
+    before = state()
+    shutil.copy("/work/debian/default/ip_vs_lblc_rs", default)
+    try:
+        with installed(newer):
+            say = f"ip_vs_lblc_rs: version {NEWER} is installed, {VERSION} is loaded: `lblcctl reload` takes the new one"
+            eq(run(upgrade + "installed"), say + " into use")
+            eq(version(), VERSION)
+            run(upgrade + "keep")  # of a version that is not loaded, nothing is kept
+            run(f"cmp {FOLDER}/ip_vs_lblc_rs.ko {FILE} && exit 1 || exit 0")
+            run(f"sed -i s/^RELOAD=.*/RELOAD=yes/ {default}")
+            eq(run(upgrade + "installed"), f"ip_vs_lblc_rs: version {NEWER} is loaded now, in the place of {VERSION}")
+            eq((version(), os.listdir(FOLDER)), (NEWER, []))
+            stands(before, held)
+    finally:
+        os.unlink(default)
+    tidy()
+
+
+@case
+def a_version_that_cannot_be_loaded_gives_way_to_the_old_one():
+    held = prepare()
+    before = state()
+    with installed(broken) as old:
+        has(refused(2, "reload", "--old", old), f"; {VERSION} is loaded, with all that the services knew")
+        eq(version(), VERSION)
+        stands(before, held)
+        # As the package keeps it.
+        os.makedirs(FOLDER, exist_ok=True)
+        shutil.copy(old, FOLDER + "/ip_vs_lblc_rs.ko")
+        has(refused(2, "reload"), f"; {VERSION} is loaded, with all that the services knew")
+        stands(before, held)
+    tidy()
+
+
+@case
+def without_an_old_version_a_reload_is_ended_later():
+    held = prepare()
+    before = state()
+    with installed(broken) as old, Traffic() as traffic:
+        why = refused(2, "reload")
+        has(why, "the services have the scheduler wlc now, and /run/lblcctl/reload has what they knew")
+        assert "ip_vs_lblc_rs" not in loaded(), "it is unloaded"
+        has(run("ipvsadm -S -n"), "-A -f 1 -s wlc")
+        traffic.flows()
+        has(refused(2, "reload", "--resume"), "modprobe ip_vs_lblc_rs")
+        shutil.copy2(old, FILE)
+        run("modprobe ip_vs_lblc_rs")
+        has(refused(2, "reload", "--force"), "a reload has not ended")
+        run("rmmod ip_vs_lblc_rs")
+        said("reload", "--resume")
+        stands(before, held)
+    tidy()
+
+
+@case
+def services_that_cannot_come_back_are_told():
+    held = prepare()
+    before = state()
+    hook = sysctl("kernel/modprobe")
+    with installed(newer), programs(modprobe="exit 0") as env:
+        sysctl("kernel/modprobe", "/bin/false")
+        try:
+            why = refused(2, "reload", env=env)
+        finally:
+            sysctl("kernel/modprobe", hook)
+        has(why, "cannot have lblc_rs: ")
+        has(why, "lblcctl reload --resume tries again")
+        said("reload", "--resume")
+        eq(version(), NEWER)
+        stands(before, held)
+    tidy()
+
+
+main(lab)
