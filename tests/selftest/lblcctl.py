@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Runs lblcctl(8), for ctl.py and reload.py."""
+"""Runs lblcctl(8), and makes other versions of the module for it."""
 
+import contextlib
 import shutil
 import subprocess
+import tempfile
 
-from harness import Skip, eq
+from harness import Skip, eq, run
 
 # As many destinations as a table has by default at most.
 BIG = 262144
+
+# The module that is installed, and the version of another one.
+FILE = run("modinfo -n ip_vs_lblc_rs")
+VERSION = run("modinfo -F version ip_vs_lblc_rs")
+NEWER = VERSION[:-1] + "9"
+# What lblcctl keeps while it reloads the module.
+FOLDER = "/run/lblcctl"
 
 
 def ctl(*arguments, input=None, **more):
@@ -38,3 +47,42 @@ def refused(status, *arguments, **more):
 def big():
     """{destination: server}, as many as fit."""
     return {f"198.{18 + (n >> 16)}.{n >> 8 & 255}.{n & 255}": f"10.0.{11 + n % 4}.2:0" for n in range(BIG)}
+
+
+def version():
+    """That of the module that is loaded."""
+    with open("/sys/module/ip_vs_lblc_rs/version") as file:
+        return file.read().strip()
+
+
+def another(path, change):
+    """Makes a module of the one that is installed, by changing some bytes to as many others."""
+    with open(FILE, "rb") as file:
+        old = file.read()
+    new = change(old)
+    eq(len(new), len(old))
+    assert new != old, "nothing was changed"
+    with open(path, "wb") as file:
+        file.write(new)
+
+
+def newer(module):
+    return module.replace(b"\0version=" + VERSION.encode(), b"\0version=" + NEWER.encode())
+
+
+def broken(module):
+    """It cannot be loaded: there is no such symbol."""
+    return newer(module).replace(b"\0register_ip_vs_scheduler\0", b"\0register_no_vs_scheduler\0")
+
+
+@contextlib.contextmanager
+def installed(change):
+    """Installs another module in the place of ours."""
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.copy2(FILE, folder + "/old.ko")
+        try:
+            another(FILE, change)
+            yield folder + "/old.ko"
+        finally:
+            shutil.copy2(folder + "/old.ko", FILE)
+            shutil.rmtree(FOLDER, ignore_errors=True)

@@ -10,6 +10,7 @@ import threading
 from documents import blocks, director, follow, without_marks
 from harness import case, commands, eq, has, loaded, main, ne, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key, sysctl
+from lblcctl import NEWER, installed, newer, version
 
 lab = Lab(servers=2)
 DAILY = "docs/daily-work.md"
@@ -264,9 +265,11 @@ def another_version_is_loaded_under_traffic():
     with Traffic() as traffic:
         traffic.flows()
         (held,) = lab.hold(key(200))
-        follow(blocks(DAILY, "Another version of the module")[0])
+        with installed(newer):
+            follow(blocks(DAILY, "Another version of the module")[0])
         traffic.flows()
         goes_on(held)
+    eq(version(), NEWER)
     ne(os.stat("/sys/module/ip_vs_lblc_rs").st_ino, born)
 
 

@@ -11,55 +11,12 @@ import tempfile
 
 from harness import case, eq, has, loaded, main, run, unload_all
 from lab import VIP, Lab, Traffic, inside, key, sysctl
-from lblcctl import refused, said
+from lblcctl import FILE, FOLDER, NEWER, VERSION, broken, installed, newer, refused, said, version
 from ynl import in_proc
 
 lab = Lab()
-FILE = run("modinfo -n ip_vs_lblc_rs")
-VERSION = run("modinfo -F version ip_vs_lblc_rs")
-NEWER = VERSION[:-1] + "9"
-FOLDER = "/run/lblcctl"
 SYSCTLS = {"net/ipv4/vs/lblc_expiration": "7777", "net/ipv4/vs/lblc_rs_max_entries": "5000",
            "net/ipv4/vs/lblc_rs_seed": "42"}
-
-
-def version():
-    """That of the module that is loaded."""
-    with open("/sys/module/ip_vs_lblc_rs/version") as file:
-        return file.read().strip()
-
-
-def another(path, change):
-    """Makes a module of the one that is installed, by changing some bytes to as many others."""
-    with open(FILE, "rb") as file:
-        old = file.read()
-    new = change(old)
-    eq(len(new), len(old))
-    assert new != old, "nothing was changed"
-    with open(path, "wb") as file:
-        file.write(new)
-
-
-def newer(module):
-    return module.replace(b"\0version=" + VERSION.encode(), b"\0version=" + NEWER.encode())
-
-
-def broken(module):
-    """It cannot be loaded: there is no such symbol."""
-    return newer(module).replace(b"\0register_ip_vs_scheduler\0", b"\0register_no_vs_scheduler\0")
-
-
-@contextlib.contextmanager
-def installed(change):
-    """Installs another module in the place of ours."""
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copy2(FILE, folder + "/old.ko")
-        try:
-            another(FILE, change)
-            yield folder + "/old.ko"
-        finally:
-            shutil.copy2(folder + "/old.ko", FILE)
-            shutil.rmtree(FOLDER, ignore_errors=True)
 
 
 def state():

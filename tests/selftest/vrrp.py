@@ -330,6 +330,27 @@ def with_flag_2_a_backup_sends_destinations_where_the_master_did():
 
 
 @case
+def a_warm_backup_keeps_destinations():
+    """The command of the sample, as it stands there, with the other director's namespace for ssh."""
+    drop_in()
+    with open(SAMPLES + "/lblc-backup.service") as file:
+        command = file.read().split("ExecStart=")[1].strip().replace(" ssh ", " ip netns exec ")
+    master, backup = lab.pair()
+    addresses = [key(n) for n in range(1000, 1200)]
+    with Traffic() as traffic:
+        before = {address: lab.ask(address) for address in addresses}
+        for _ in range(2):
+            run(f"ip netns exec {master} {command.replace('backup', backup)}")
+        traffic.flows()
+        lab.fail_over(master, backup)
+        after = {address: lab.ask(address, timeout=LONG) for address in addresses}
+    lacks([*before.values(), *after.values()], None)
+    moved = [address for address in addresses if after[address] != before[address]]
+    print(f"# of {len(addresses)} destinations, {len(addresses) - len(moved)} keep their server")
+    assert len(moved) <= 2, moved
+
+
+@case
 def a_running_keepalived_is_switched_over():
     unload_all()
     director = "d1"
