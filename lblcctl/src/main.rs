@@ -7,6 +7,7 @@
 mod change;
 mod choice;
 mod failure;
+mod monitor;
 mod options;
 mod plan;
 mod reload;
@@ -86,6 +87,7 @@ fn run(options: Options) -> Result<(), Failure> {
             keep_newer,
             existing,
         } => restore::restore(service, file.as_deref(), keep_newer, existing, json),
+        Command::Monitor => monitor::monitor(service, json),
         Command::Reload { resume: true, .. } => reload::resume(),
         Command::Reload {
             scheduler,

@@ -110,6 +110,8 @@ pub(crate) enum Command {
         #[arg(long)]
         existing: bool,
     },
+    /// Print changes as they happen
+    Monitor,
     /// Load the module that is installed in the place of the one that is loaded
     Reload {
         /// The scheduler that the services have meanwhile

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 pub mod attributes;
+pub mod changes;
 pub mod identity;
 pub mod ipvs;
 pub mod lines;

@@ -38,6 +38,8 @@ const GROUPS: u16 = 7;
 const GROUP_NAME: u16 = 1;
 const GROUP_ID: u16 = 2;
 
+const ROOM_FOR_GROUPS: u32 = 1 << 22;
+
 /// The kernel fills at most 32 KiB at once.
 const ROOM: usize = 1 << 16;
 
@@ -241,12 +243,18 @@ impl Socket {
         }
     }
 
-    /// Waits for messages to groups that were joined, and gives `each` their command and attributes.
-    /// Fails with `ENOBUFS` if some were lost because they were not read in time.
-    pub fn listen(&mut self, mut each: impl FnMut(u8, Attributes<'_>)) -> Result<(), Error> {
-        self.receive(|_, said| {
+    /// Gives the socket as much memory for messages that were not read yet as it may have.
+    pub fn enlarge(&self) {
+        // net.core.rmem_max is the bound; less is no failure.
+        let _ = self.socket.set_rx_buf_sz(ROOM_FOR_GROUPS);
+    }
+
+    /// Waits for messages to groups that were joined, and gives `each` their family, command and
+    /// attributes. Fails with `ENOBUFS` if some were lost because they were not read in time.
+    pub fn listen(&mut self, mut each: impl FnMut(u16, u8, Attributes<'_>)) -> Result<(), Error> {
+        self.receive(|header, said| {
             if let Ok(Said::Answer(command, attributes)) = said {
-                each(command, Attributes::new(&attributes));
+                each(header.message_type, command, Attributes::new(&attributes));
             }
         })
     }

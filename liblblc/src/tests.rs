@@ -5,7 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use crate::{
-    attributes::{put, Attributes},
+    attributes::{put, put_nested, Attributes},
+    changes::Change,
     identity::Identity,
     ipvs::{self, Server, Service},
     lines::Line,
@@ -255,4 +256,31 @@ FWM  00000003 lblc_rs
     assert_eq!(of("FWM 2"), None, "two services have this name");
     assert_eq!(of("FWM6 2"), None, "two services have this name");
     assert_eq!(of("FWM 3"), Some(Vec::new()), "the line has no end");
+}
+
+#[test]
+fn changes_are_read_as_they_are_specified() {
+    let mut entry = attributes(&[
+        (1, &[198, 18, 0, 7]),
+        (2, &[10, 0, 12, 2]),
+        (3, &80u16.to_be_bytes()),
+        (4, &1500u32.to_ne_bytes()),
+    ]);
+    let mut bytes = attributes(&[(1, &1u32.to_ne_bytes())]);
+    put_nested(&mut bytes, 2, &entry);
+    let inserted = Change::parse(Attributes::new(&bytes)).unwrap();
+    assert_eq!((inserted.kind, inserted.reason), ("replace", None));
+    bytes.extend(attributes(&[
+        (3, &4u32.to_ne_bytes()),
+        (4, &[10, 0, 11, 2]),
+        (5, &80u16.to_be_bytes()),
+    ]));
+    let replaced = Change::parse(Attributes::new(&bytes)).unwrap();
+    assert_eq!(replaced.reason, Some("overloaded"));
+    assert_eq!(replaced.old_server, "10.0.11.2:80".parse().ok());
+    assert_eq!(replaced.entry.to_string(), "198.18.0.7 10.0.12.2:80 1");
+    entry.truncate(8);
+    let mut cut = attributes(&[(1, &1u32.to_ne_bytes())]);
+    put_nested(&mut cut, 2, &entry);
+    assert_eq!(Change::parse(Attributes::new(&cut)), None);
 }

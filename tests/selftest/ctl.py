@@ -274,7 +274,7 @@ def timed(*arguments):
 
 
 @case
-def a_quarter_of_a_million_are_restored_under_traffic():
+def a_full_table_is_restored_under_traffic():
     lab.service()
     want = big()
     with Traffic() as traffic, tempfile.TemporaryDirectory() as folder:

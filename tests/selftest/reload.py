@@ -25,7 +25,7 @@ def state():
     return run("ipvsadm -S -n"), known, {name: sysctl(name) for name in SYSCTLS}
 
 
-def prepare():
+def prepare(number=15):
     """Services of different kinds, destinations, sysctls. Returns connections that are held."""
     unload_all()
     run("modprobe ip_vs_lblc_rs")
@@ -35,7 +35,7 @@ def prepare():
     lab.service(mark=2, ipv6=True)
     lab.service(service=f"-t {VIP}:80", port=80, how="-m", options="-p 60")
     lab.service("rr", mark=3)
-    for n in range(50):  # all that Traffic asks for
+    for n in range(number):
         lab.ask(key(n))
         lab.ask(key(n + 1, ipv6=True), port=81)
     lab.ipvs(lab.server("-d", "s4", service="-f 2 -6", ipv6=True))
@@ -61,7 +61,7 @@ def tidy():
 
 @case
 def a_new_version_takes_over_under_traffic():
-    held = prepare()
+    held = prepare(50)  # all that Traffic asks for
     with installed(newer), Traffic() as traffic:
         traffic.flows()
         before = state()
@@ -198,7 +198,7 @@ def a_version_that_cannot_be_loaded_gives_way_to_the_old_one():
 
 @case
 def without_an_old_version_a_reload_is_ended_later():
-    held = prepare()
+    held = prepare(50)
     before = state()
     with installed(broken) as old, Traffic() as traffic:
         why = refused(2, "reload")
