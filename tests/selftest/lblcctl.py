@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 
 from harness import Skip, eq, run
+from ynl import in_proc
 
 # As many destinations as a table has by default at most; fewer where the CPU may be emulated.
 BIG = 262144 if "deb" not in os.uname().release else 20000
@@ -89,3 +90,8 @@ def installed(change):
         finally:
             shutil.copy2(folder + "/old.ko", FILE)
             shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+def servers():
+    """{service: {destination: server}}"""
+    return {service: {one: it[0] for one, it in found.items()} for service, found in in_proc().items()}
