@@ -18,6 +18,7 @@ import time
 from counted import EXPIRATION, LIMIT
 from harness import SLOW, case, eq, ksft, le, loaded, main, run, unload_all, wait_until
 from lab import Lab, key, sysctl
+from memory import available, available_without_empty_slabs
 from verdict import HERE, MACHINE, namespace, read, sysctls, write
 
 FULL = bool(os.environ.get("FULL"))
@@ -25,7 +26,6 @@ SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))
 CGROUPS, CGROUP = "/sys/fs/cgroup", "/sys/fs/cgroup/neighbour"
 BOUND = 32 << 20               # bytes of tables that grow at the same time; see SECURITY.md for others
 SLACK = 16 << 20               # bytes by which the machine's free memory varies
-PAGE = os.sysconf("SC_PAGE_SIZE")
 SOON = 60 * SLOW               # seconds that a command of root's may take; 9.4 were seen beside six guests on two CPUs
 EVERYTHING = 65536 + 8         # services: more than the largest array that the kernel allocates without a warning has
 FILES = [f"/proc/sys/{EXPIRATION}", f"/proc/sys/{LIMIT}", "/proc/net/ip_vs_lblc_rs", "/proc/net/ip_vs_lblc_rs_stats"]
@@ -128,24 +128,6 @@ def uses():
 
 def charged():
     return int(read(f"{CGROUP}/memory.current"))
-
-
-def available():
-    """The machine's memory that is free or only cached, in bytes. MemFree excludes the free pages that the page
-    allocator keeps for each CPU: up to 27 MiB for each of two CPUs on stock with 1 GiB. (MemAvailable also excludes
-    the kernel's reserve, which changes: on stock 740 MiB were available when 811 MiB were free.)"""
-    sizes = {name: int(size) << 10 for name, size in re.findall(r"^(\w+): *(\d+)", read("/proc/meminfo"), re.MULTILINE)}
-    of_cpus = sum(map(int, re.findall(r"^ +count: +(\d+)", read("/proc/zoneinfo"), re.MULTILINE)))
-    return sizes["MemFree"] + sizes["Cached"] + sizes["SReclaimable"] - sizes["Shmem"] + of_cpus * PAGE
-
-
-def available_without_empty_slabs():
-    """As available(), after the slab caches have returned their empty slabs to the page allocator. After four minutes
-    of all attacks those of the kernel's own caches had 12 MiB of them on stock."""
-    for cache in os.scandir("/sys/kernel/slab"):
-        if not cache.is_symlink():
-            write(f"{cache.path}/shrink", "1")
-    return available()
 
 
 def in_slab():

@@ -8,6 +8,7 @@ import os
 import time
 
 from harness import Skip, case, le, load_both, main, run
+from memory import available_without_empty_slabs
 from sockopt import Ipvs
 
 SERVERS = 4000
@@ -118,6 +119,25 @@ def services_cost_no_more_than_with_c():
         print(f"# {what} services: {c[what]:.3f} s with lblc, {ours[what]:.3f} s with lblc_rs")
     for what in c:
         le(ours[what] / c[what], 1.1, f"the cost, as a multiple of C's, to {what} services")
+
+
+def memory_of_a_service(scheduler):
+    """The memory in bytes that a service without servers takes, its entry in IPVS included."""
+    services, before = Ipvs(), available_without_empty_slabs()
+    for mark in range(1, EMPTIED + 1):
+        services.add(mark, scheduler)
+    took = before - available_without_empty_slabs()
+    services.flush()
+    time.sleep(3)
+    return took // EMPTIED
+
+
+@case
+def an_empty_service_takes_no_more_memory_than_with_c():
+    load_both()
+    c, ours = memory_of_a_service("lblc"), memory_of_a_service("lblc_rs")
+    print(f"# a service takes {c} bytes with lblc, {ours} bytes with lblc_rs")
+    le(ours, c, "the memory of a service")
 
 
 main(Services())
