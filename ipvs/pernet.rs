@@ -35,6 +35,12 @@ use kernel::{
 
 /// A namespace is created, or the module loaded. Process context, under the pernet rwsem.
 ///
+/// If this fails for a namespace while the module is loaded, the pernet core calls [`exit_net()`]
+/// for those that came before, which waits for users of the files that have just appeared there.
+/// That is so with every subsystem that has sysctls. It takes a failed allocation of a few pages
+/// with `GFP_KERNEL`, which the page allocator repeats unless the process is killed. If it fails
+/// for a namespace that is created, no process is in that yet.
+///
 /// # Safety
 ///
 /// Called by the pernet core, after IPVS' own init, with a live namespace.
