@@ -105,21 +105,22 @@ impl Both {
         }
     }
 
-    /// As `Table::remember()`.
+    /// As `Table::insert()`. The length of the chain must be right.
     fn put(&mut self, key: u32, value: u32) {
         let section = read_lock();
         let rcu = ReadSide::of(&section);
-        let mut writer = self.table.lock(|hash| hash.of(key), rcu);
-        let known = writer.walk(rcu).find(|thing| thing.key == key);
-        assert_eq!(
-            known.map(|thing| thing.value.swap(value, Ordering::Relaxed)),
-            self.map.insert(key, value)
-        );
-        if known.is_none() {
-            self.alive.fetch_add(1, Ordering::Relaxed);
-            let alive = self.alive.clone();
-            let value = AtomicU32::new(value);
-            writer.insert(NodeBox::new(Node::new(Thing { key, value, alive })));
+        let before = self.table.lock(|hash| hash.of(key), rcu).walk(rcu).count();
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        let new = NodeBox::new(Node::new(Thing {
+            key,
+            value: AtomicU32::new(value),
+            alive: self.alive.clone(),
+        }));
+        let turn = |thing: &Thing| thing.value.swap(value, Ordering::Relaxed);
+        let inserted = self.table.insert(new, |thing| thing.key == key, turn, rcu);
+        assert_eq!(inserted.err(), self.map.insert(key, value));
+        if let Ok(length) = inserted {
+            assert_eq!(length, before + 1);
         }
     }
 
