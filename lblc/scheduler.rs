@@ -91,12 +91,7 @@ impl Scheduler for Lblc {
         if header.is_inverse() {
             return Self::schedule_inverse(call, header);
         }
-        let table = &call.state().table;
-        let entry = match header.ipv6() {
-            Some(header) => table.find_ipv6(header, call.rcu),
-            None => table.find_ipv4(header.destination().words()[0], call.rcu),
-        };
-        let Some(entry) = entry else {
+        let Some(entry) = call.state().table.lookup(header, call.rcu) else {
             return Self::learn(call, header);
         };
         // Nearly always the entry says it all. (UDP connections never count as active: with
@@ -245,6 +240,7 @@ impl Lblc {
 
     /// Counts a key that was not given the server that it had `before`, but the `best` one for this
     /// reason, or none. Returns `best`.
+    #[inline(always)]
     fn missed<'g>(
         call: SchedContext<'g, Self>,
         key: Address,

@@ -12,20 +12,14 @@ use super::{
     },
     entry::Entry,
     hash::Hash,
-    policy::{
-        most_entries,
-        table_bits,
-        EvictionRank,
-        ENTRY_BYTES,
-        LONG_CHAIN, //
-    },
+    policy,
     scheduler::Lblc, //
 };
 use crate::{
     ipvs::{
         Address,
         DestSlot,
-        Ipv6Header,
+        Header,
         Netns,
         SchedContext,
         Scheduler,
@@ -89,14 +83,14 @@ pub(crate) struct Table {
 impl Table {
     /// An empty table. Process context; fails with `ENOMEM`.
     pub(super) fn new(netns: Arc<Netns<Lblc>>) -> Result<Self> {
-        let bits = table_bits(0, 0);
+        let bits = policy::table_bits(0, 0);
         let list = HashList::new(bits, Hash::new(random::number))?;
         netns.state().charge_service()?;
         Ok(Self {
             list,
             netns,
             memcg: MemCgroup::of_current(),
-            roomy: AtomicUsize::new(most_entries(bits)),
+            roomy: AtomicUsize::new(policy::most_entries(bits)),
             suspect: AtomicBool::new(false),
             starved: AtomicBool::new(false),
         })
@@ -114,7 +108,7 @@ impl Table {
 
     /// The memory that entries and chains take.
     pub(super) fn bytes(&self, rcu: ReadSide<'_>) -> usize {
-        let (entry, chain) = ENTRY_BYTES;
+        let (entry, chain) = policy::ENTRY_BYTES;
         let entries = self.list.len().wrapping_mul(entry);
         entries.wrapping_add(self.list.buckets(rcu).wrapping_mul(chain))
     }
@@ -126,21 +120,15 @@ impl Table {
         self.list.find(of, |entry| entry.key == key, rcu)
     }
 
-    /// Finds the entry for a packet to an IPv6 service, in less time than `find()`.
+    /// Finds the entry for a packet, in less time than `find()`. Takes no lock.
     #[inline(always)]
-    pub(super) fn find_ipv6<'g>(
-        &'g self,
-        header: Ipv6Header<'g>,
-        rcu: ReadSide<'g>,
-    ) -> Option<&'g Entry> {
-        let of = |hash: &Hash| hash.of(header.destination_words());
-        self.list
-            .find(of, |entry| entry.key == header.destination(), rcu)
-    }
-
-    /// As `find()`, in less time, for the table of an IPv4 service.
-    #[inline(always)]
-    pub(super) fn find_ipv4<'g>(&'g self, word: u32, rcu: ReadSide<'g>) -> Option<&'g Entry> {
+    pub(super) fn lookup<'g>(&'g self, header: Header<'g>, rcu: ReadSide<'g>) -> Option<&'g Entry> {
+        if let Some(header) = header.ipv6() {
+            let of = |hash: &Hash| hash.of(header.destination_words());
+            let is_it = |entry: &Entry| entry.key == header.destination();
+            return self.list.find(of, is_it, rcu);
+        }
+        let word = header.destination().words()[0];
         let of = |hash: &Hash| hash.of_word(word);
         self.list.find(of, |entry| entry.key.0 as u32 == word, rcu)
     }
@@ -244,21 +232,18 @@ impl Table {
             call.work().queue();
             return fail();
         }
-        self.netns.state().charge_entry();
         let length = match self.list.insert(new, |entry| entry.key == key, found, rcu) {
             Ok(length) => length,
-            Err(found) => {
-                self.netns.state().uncharge(1);
-                return Ok(Some(found));
-            }
+            Err(found) => return Ok(Some(found)),
         };
+        // It is not freed and uncharged before this read-side section ends.
+        self.netns.state().charge_entry();
         counters.count(Event::Insert);
-        let long = length > LONG_CHAIN;
-        if long {
+        if length > policy::LONG_CHAIN {
             self.suspect.store(true, Ordering::Relaxed);
         }
-        let unfit = long && !self.starved.load(Ordering::Relaxed);
-        if full || unfit || len >= self.roomy.load(Ordering::Relaxed) {
+        let unfit = length > policy::LONG_CHAIN || len >= self.roomy.load(Ordering::Relaxed);
+        if full || unfit && !self.starved.load(Ordering::Relaxed) {
             call.work().queue();
         }
         Ok(None)
@@ -268,7 +253,7 @@ impl Table {
     /// idle for the longest time. Returns whether there was one.
     fn evict(&self, service: &Service, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = jiffies::now();
-        let rank = |entry: &&Entry| EvictionRank {
+        let rank = |entry: &&Entry| policy::EvictionRank {
             removed: entry.server(rcu).is_removed(),
             idle: entry.idle(now),
         };
@@ -276,9 +261,9 @@ impl Table {
         // One of a chain, whichever that is: those that share it may all be of one kind, with the
         // newest first.
         let any = chains
-            .take(EvictionRank::CHAINS)
+            .take(policy::EvictionRank::CHAINS)
             .filter_map(|chain| chain.max_by_key(rank));
-        let victim = any.take(EvictionRank::SAMPLE).max_by_key(rank);
+        let victim = any.take(policy::EvictionRank::SAMPLE).max_by_key(rank);
         let Some(victim) = victim.filter(|victim| self.forget(victim, |_| true, rcu)) else {
             return false;
         };
@@ -355,7 +340,7 @@ impl Table {
         self.list.cancel();
     }
 
-    /// Lets a rebuild be tried again that failed for memory. The work item calls `fit()` after it.
+    /// Lets a rebuild be tried again that failed for memory.
     pub(super) fn retry(&self) {
         self.starved.store(false, Ordering::Relaxed);
     }
@@ -363,7 +348,7 @@ impl Table {
     /// The number of bits that choose a chain, and the number that it should be.
     fn bits(&self, rcu: ReadSide<'_>) -> (u32, u32) {
         let bits = self.list.buckets(rcu).trailing_zeros();
-        (bits, table_bits(bits, self.list.len()))
+        (bits, policy::table_bits(bits, self.list.len()))
     }
 
     /// Gives the table the size that it should have, and a new hash if that is suspect. Process
@@ -380,7 +365,8 @@ impl Table {
                 false => (Event::Resize, None),
                 true if suspect => (Event::Rekey, Some(Hash::new(random::number))),
                 true => {
-                    self.roomy.store(most_entries(now), Ordering::Relaxed);
+                    self.roomy
+                        .store(policy::most_entries(now), Ordering::Relaxed);
                     return;
                 }
             };
@@ -396,8 +382,6 @@ impl Table {
                 }
                 Err(_) => {
                     self.starved.store(true, Ordering::Relaxed);
-                    // No insertion is to queue the work item for this.
-                    self.roomy.store(usize::MAX, Ordering::Relaxed);
                     counters.count(Event::Failure);
                 }
             }
