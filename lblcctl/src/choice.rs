@@ -45,8 +45,8 @@ pub(crate) fn service(tables: &mut Tables, named: Option<Identity>) -> Result<Id
     }
 }
 
-/// The server of a service that is meant. With `force` it may be one that the service does not have,
-/// if its port is named.
+/// The server that the arguments name. With `force` and a port it need not be a server of the
+/// service.
 pub(crate) fn server(
     ipvs: &mut Ipvs,
     of: &Identity,

@@ -142,7 +142,7 @@ pub(crate) fn restore(
     set_checked(parts, keep_newer, existing, json)
 }
 
-/// `lblcctl set --batch`: lines that name a service are not needed if one was named, or there is only
+/// `lblcctl set --batch`: the file need not name a service if an argument does, or if there is only
 /// one.
 pub(crate) fn batch(
     named: Option<Identity>,

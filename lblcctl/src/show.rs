@@ -73,8 +73,8 @@ pub(crate) fn entries(named: Option<Identity>, filter: &Filter, json: bool) -> R
     Ok(())
 }
 
-/// Writes services and their destinations as `/proc/net/ip_vs_lblc_rs` has them. Returns whether some
-/// may be missing.
+/// Writes services and their destinations in the format of `/proc/net/ip_vs_lblc_rs`. Returns
+/// whether some may be missing.
 fn write(
     tables: &mut Tables,
     named: Option<Identity>,

@@ -118,8 +118,8 @@ impl Wanted {
     }
 }
 
-/// What IPVS says, with the servers of services whose scheduler is ours, and more of them for those of
-/// the second kind.
+/// Reads the services of IPVS: with their servers if the first function selects the scheduler, and
+/// also with the servers' thresholds if the second one selects the service.
 type Ipvs = fn(&dyn Fn(&str) -> bool, &dyn Fn(&Identity) -> bool) -> io::Result<Vec<ipvs::Service>>;
 
 /// How the module is asked.

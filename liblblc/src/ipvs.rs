@@ -142,12 +142,12 @@ impl Ipvs {
     }
 }
 
-/// As many services are asked for their servers one by one, which takes some 50 us each.
+/// Up to this number of services, the servers are requested service by service, some 50 us each.
 const FEW: usize = 200;
 
-/// All services; with their servers, if `whose` says so of the scheduler. If these are more than
-/// [`FEW`], their servers are read from `/proc/net/ip_vs`, which lacks the thresholds, but for those
-/// that `exact` chooses.
+/// All services; with their servers, if `whose` selects the scheduler. If these are more than
+/// [`FEW`], their servers are read from `/proc/net/ip_vs`, which lacks the thresholds, except those
+/// of the services that `exact` selects.
 pub fn read(
     whose: &dyn Fn(&str) -> bool,
     exact: &dyn Fn(&Identity) -> bool,

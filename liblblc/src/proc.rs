@@ -31,7 +31,8 @@ impl Name {
     }
 }
 
-/// The servers of each service, without their thresholds. A name that two services have is left out.
+/// The servers of each service, without their thresholds. If two services have the same name, it is
+/// left out.
 pub(crate) fn parse(text: &[u8]) -> HashMap<Name, Vec<Server>> {
     let mut services: HashMap<Name, Option<Vec<Server>>> = HashMap::new();
     let mut current = None;
