@@ -22,8 +22,7 @@ use dest::DestRef;
 pub(crate) use dest::Dest;
 pub(crate) use header::{
     Address,
-    Header,
-    Ipv6Header, //
+    Header, //
 };
 pub(crate) use name::{
     Endpoint,

@@ -2,9 +2,10 @@
 
 //! The array of a service's servers that readers walk.
 //!
-//! The core adds a server at the head of its list, so the array is filled from its end to its front,
-//! and readers walk it in the order of the list: from the newest server to the last entry of the
-//! array, which is never filled. The fields that a walk tests also tell it that this is the end.
+//! The core adds a server at the head of its list, so the array is filled from its end to its
+//! front, and readers walk it in the order of the list: from the newest server to the last entry of
+//! the array, which is never filled. The fields that a walk tests also tell it that this is the
+//! end.
 
 use super::{
     Dest,
@@ -36,8 +37,8 @@ use kernel::prelude::*;
 ///
 /// `dest` is the core's server until that leaves the list, and [`Dest::nobody()`] before and after.
 /// `server` is the `Server` of `dest`, and null before and after. Only the entries of the service's
-/// current array are kept like that. With [`Dest::nobody()`], `half` is 1 in an entry that was never
-/// filled, and 0 in one that was emptied.
+/// current array are kept like that. With [`Dest::nobody()`], `half` is 1 in an entry that was
+/// never filled, and 0 in one that was emptied.
 pub(super) struct ArrayEntry {
     dest: AtomicPtr<bindings::ip_vs_dest>,
     /// With fewer connections than this it is below half of its weight.
@@ -93,8 +94,8 @@ impl ArrayEntry {
         dest.is_nobody() && self.half.load(Ordering::Relaxed) != 0
     }
 
-    /// The weight of `dest`, which was read from this entry, or 0 if it does not accept connections.
-    /// None if the entry was never filled.
+    /// The weight of `dest`, which was read from this entry, or 0 if it does not accept
+    /// connections. None if the entry was never filled.
     #[cold]
     #[inline(never)]
     fn weight_or_end(&self, dest: &Dest) -> Option<i32> {
@@ -179,7 +180,7 @@ impl Array {
 
     /// The slots that were filled, the newest first. Any context.
     pub(super) fn used(&self) -> &[ArrayEntry] {
-        // Acquire pairs with the release of `set_free()`: the slots are filled.
+        // Acquire pairs with the release of `prepend()`: the slots are filled.
         let free = self.free.load(Ordering::Acquire);
         let end = self.slots.len().saturating_sub(1);
         self.slots.get(free..end).unwrap_or(&[])

@@ -284,7 +284,7 @@ impl Lblc {
 
     /// The least loaded server: of the array, or of the core's list if memory was too short for
     /// that.
-    #[inline(never)]
+    #[inline(always)]
     fn least_loaded<'g>(call: SchedContext<'g, Self>) -> Option<Choice<'g>> {
         let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.sched_flag1());
         if let Some(listed) = servers.listed(rcu) {
