@@ -88,21 +88,26 @@ RACE_KEYS = 2048    # three times that fits into the table without a resize
 
 # The cells of the gate: small ones, and one for each path through schedule().
 QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384, 1 << 20)] + [
-    Cell("hit", 256, 4, 6, "hot"), Cell("hit", 16384, 4, 6, "hot"), Cell("saturated", 256, 64, 4, "hot"),
-    Cell("miss", 16384, 4, 4, "hot")]
+    Cell("hit", n, 4, 6, "hot") for n in (256, 16384)] + [
+    Cell(op, 256, 4, af, "hot") for op in ("hit-x", "hit-flag1") for af in (4, 6)] + [
+    Cell("saturated", 256, d, 4, "hot") for d in (1, 2, 4, 16, 64)] + [
+    Cell(op, 256, 4, 4, "hot") for op in (*MOVES, "evict")] + [
+    Cell("miss", 1000, d, 4, "hot") for d in (4, 64)] + [Cell("miss", 16384, 4, 4, "hot")]
 # Of ours: the most that the cost of the first may be, relative to that of the second.
 FLAT = (Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"), 1.1)
+# What a server more costs a choice: the difference of these cells. The most that it may be, relative to C's.
+A_SERVER = (Cell("miss", 1000, 64, 4, "hot"), Cell("miss", 1000, 4, 4, "hot"), 1.0)
 
 
 def target(cell, unit):
     """The least ratio of C's cost to ours, or None. The targets for time come from fewer cache misses, which instruction
     counts do not show: those must not be higher than C's."""
     if unit == "instructions":
-        if cell.op == "hit" and cell.d == 4:
-            return 1.0
-        if (cell.op, cell.d) == ("saturated", 64) or (cell.op, cell.n, cell.d) == ("miss", 16384, 4):
-            return 1.0
-        return 1000 if cell.op == "adversarial" else None
+        if cell.op in ("hit-x", "hit-flag1"):
+            return round(1 / 1.1, 2)
+        if cell.op == "miss":
+            return round(1 / 1.2, 2)
+        return {"adversarial": 1000, "evict": None}.get(cell.op, 1.0)
     if cell.op == "hit" and cell.d == 4 and cell.temp == "hot":
         if cell.n <= 256:
             return 0.95

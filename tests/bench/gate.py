@@ -8,7 +8,7 @@
 import json
 import sys
 
-from cells import FLAT, QUICK, Cell, target
+from cells import A_SERVER, FLAT, QUICK, Cell, target
 
 SLACK = 0.9
 
@@ -21,7 +21,7 @@ def read(path):
 
 def main(path):
     rows = dict(read(path))
-    print(f"TAP version 13\n1..{len(QUICK) + 1}")
+    print(f"TAP version 13\n1..{len(QUICK) + 2}")
     for number, cell in enumerate(QUICK, 1):
         row, wanted = rows.get(cell), target(cell, "instructions")
         if row is None:
@@ -36,6 +36,13 @@ def main(path):
     many, few, most = FLAT
     good = many in rows and few in rows and rows[many]["rs"] * SLACK <= most * rows[few]["rs"]
     print(f"{'ok' if good else 'not ok'} {len(QUICK) + 1} a-million-entries-cost-as-a-thousand")
+    many, few, most = A_SERVER
+    good = many in rows and few in rows
+    if good:
+        c, ours = ((rows[many][side] - rows[few][side]) / (many.d - few.d) for side in ("c", "rs"))
+        good = ours * SLACK <= most * c
+        print(f"# a server more: C {c:.1f}, ours {ours:.1f} instructions")
+    print(f"{'ok' if good else 'not ok'} {len(QUICK) + 2} a-server-more-costs-a-choice-no-more-than-in-c")
 
 
 main(*sys.argv[1:])
