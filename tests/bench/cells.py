@@ -92,11 +92,14 @@ QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384, 1 << 20)] + 
     Cell(op, 256, 4, af, "hot") for op in ("hit-x", "hit-flag1") for af in (4, 6)] + [
     Cell("saturated", 256, d, 4, "hot") for d in (1, 2, 4, 16, 64)] + [
     Cell(op, 256, 4, 4, "hot") for op in (*MOVES, "evict")] + [
-    Cell("miss", 1000, d, 4, "hot") for d in (4, 64)] + [Cell("miss", 16384, 4, 4, "hot")]
+    Cell("miss", 1000, d, 4, "hot") for d in (4, 64)] + [
+    Cell("miss", 16384, 4, 4, "hot"), Cell("miss", 16384, 64, 4, "hot"),
+    Cell("agree", 16384, 64, 4, "hot")]
 # Of ours: the most that the cost of the first may be, relative to that of the second.
 FLAT = (Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"), 1.1)
 # What a server more costs a choice: the difference of these cells. The most that it may be, relative to C's.
 A_SERVER = (Cell("miss", 1000, 64, 4, "hot"), Cell("miss", 1000, 4, 4, "hot"), 1.0)
+AGREEING = (Cell("agree", 16384, 64, 4, "hot"), Cell("miss", 16384, 64, 4, "hot"), 2)
 
 
 def target(cell, unit):
