@@ -6,9 +6,7 @@ that page computes the expected order. Two directors agree.
 The second director is the client, which schedules the packets that it sends to port 81.
 """
 
-import functools
-import subprocess
-
+import rendezvous
 from harness import case, gt, has, lacks, main, ne, run, wait_until
 from icmp import icmp_error
 from lab import VIP, Lab, inside, key, sysctl
@@ -20,20 +18,11 @@ KEYS = 2000
 lab = Lab()
 
 
-@functools.cache
-def program():
-    with open("/work/docs/directors.md") as file:
-        return file.read().split("```python\n")[1].split("```")[0]
-
-
 def orders(keys, weights, port=0, seed=0):
-    """For each key the names of the servers that have a weight, in the order that the program computes."""
-    ipv6 = ":" in keys[0]
-    names = {lab.address(name, ipv6).strip("[]"): name for name in weights}
-    servers = " ".join(f"{address},{port},{weights[name]}" for address, name in names.items() if weights[name])
-    said = subprocess.run(["python3", "-c", program()], text=True, capture_output=True, check=True,
-                          input="".join(f"{seed} {address} {servers}\n" for address in keys))
-    return [[names[word.split(",")[0]] for word in line.split()[1:]] for line in said.stdout.splitlines()]
+    """For each key, the servers with a weight above 0 in the order that the program of docs/directors.md prints."""
+    names = {lab.address(name, ":" in keys[0]).strip("[]"): name for name in weights}
+    servers = [(address, port, weights[name]) for address, name in names.items() if weights[name]]
+    return [[names[address] for address in order] for order in rendezvous.orders(keys, servers, seed)]
 
 
 def firsts(keys, weights, **more):

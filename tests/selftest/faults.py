@@ -18,6 +18,7 @@ import random
 import re
 import socket
 
+import rendezvous
 from counted import (DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, calls, conns,
                      numbers)
 from harness import case, eq, ge, gt, ksft, lacks, load_both, main, run, unload_all, wait_until, with_progress
@@ -28,6 +29,7 @@ from load import DISCARD, SO_MARK, Load
 from verdict import read, write
 
 Load.prepare()
+FLAG_2 = 0x10   # IP_VS_SVC_F_SCHED2
 FINIT_MODULE, DELETE_MODULE = 313, 176  # x86-64
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,6 +50,11 @@ def adding_a_service():
 def deleting_a_service():
     service()
     never_fails(lambda: ipvs.delete(1), service)
+
+
+def walks():
+    """How often the kernel's log says that the list is walked."""
+    return run("dmesg").count("walks the list of its servers")
 
 
 LEAVING = ("s1", "s2", "s3")
@@ -89,6 +96,28 @@ def adding_servers():
         if left:
             break
     gt(failed, 0, "the number of failures")
+
+
+@case
+def flag_2_chooses_the_same_when_the_list_is_walked():
+    """Without memory for its array the module walks IPVS' list of servers, and says so."""
+    service(flags=FLAG_2)
+    ipvs.delete_server(1, lab.address("s1"))
+    names = {lab.address(name): name for name in lab.names}
+    servers = [(address, 0, 1000) for address in names]
+    walked = 0
+    for nth in itertools.count(1):
+        said = walks()
+        error, left = attempt(nth, lambda: ipvs.add_server(1, lab.address("s1"), 0, 1000))
+        if not error:
+            keys = [key(n) for n in range(100 * nth, 100 * nth + 100)]
+            want = [names[order[0]] for order in rendezvous.orders(keys, servers)]
+            eq(lab.send(keys), want, f"the servers with allocation {nth} failing")
+            ipvs.delete_server(1, lab.address("s1"))
+        walked += walks() > said
+        if left:
+            break
+    gt(walked, 0, "the number of times the list was walked")
 
 
 @case

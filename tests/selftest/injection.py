@@ -14,7 +14,7 @@ import random
 from counted import EXPIRATION, LIMIT, STATS, TABLE
 from harness import eq, ksft, run
 from lab import Lab, key, sysctl
-from sockopt import Ipvs
+from sockopt import ONE_PACKET, Ipvs
 from verdict import write
 
 lab = Lab()
@@ -108,9 +108,9 @@ def never_fails(operation, undo, **more):
     eq(fail_each(operation, undo, errors=(), **more), 0)
 
 
-def service(scheduler="lblc_rs"):
+def service(scheduler="lblc_rs", flags=0):
     """Adds a service for firewall mark 1 with all servers; it schedules each packet."""
     run(f"modprobe ip_vs_{scheduler}")
-    ipvs.add(1, scheduler)
+    ipvs.add(1, scheduler, ONE_PACKET | flags)
     for name in lab.names:
         ipvs.add_server(1, lab.address(name), 0, 1000)
