@@ -104,6 +104,9 @@ fn head(view: &View, service: &Service, width: usize) -> Vec<Line<'static>> {
             count(table.buckets),
             table.expiration
         );
+        for flag in &service.flags {
+            text += &format!(", {flag}");
+        }
         if view.table_age >= Duration::from_secs(5) {
             text += &format!(" ({} s ago)", view.table_age.as_secs());
         }

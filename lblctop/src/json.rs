@@ -67,6 +67,7 @@ fn service(it: &Service) -> Value {
         "service": it.name,
         "scheduler": it.scheduler,
         "persistent": it.persistent,
+        "flags": it.flags,
         "calls": it.total.calls(),
         "counters": counters(&it.total),
         "interval": interval,

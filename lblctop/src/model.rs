@@ -138,6 +138,8 @@ pub(crate) struct Service {
     pub(crate) name: String,
     pub(crate) scheduler: String,
     pub(crate) persistent: bool,
+    /// The scheduler's flags that are set: `flag-1`, `flag-2`.
+    pub(crate) flags: Vec<&'static str>,
     /// Since it was made.
     pub(crate) total: Counters,
     /// Since the last refresh, and how long that is.
@@ -270,14 +272,15 @@ pub(crate) fn join(
         .map(|(name, total)| {
             let table = tables.get(&name).copied().cloned();
             let it = mine.remove(&name);
-            let (scheduler, persistent, listed) = it.map_or_else(Default::default, |it| {
-                (it.scheduler, it.persistent, it.servers)
+            let (scheduler, persistent, flags, listed) = it.map_or_else(Default::default, |it| {
+                (it.scheduler, it.persistent, it.flags, it.servers)
             });
             Service {
                 stuck: stuck(&listed),
                 servers: servers(listed, table.as_ref()),
                 scheduler,
                 persistent,
+                flags,
                 recent: None,
                 interval: Duration::ZERO,
                 name,

@@ -27,6 +27,8 @@ const FLAGS: u16 = 7;
 const NETMASK: u16 = 9;
 const PERSISTENCE_ENGINE: u16 = 11;
 const PERSISTENT: u32 = 1;
+/// `IP_VS_SVC_F_SCHED1` and the next two, as `ipvsadm -b` calls them.
+const SCHEDULER_FLAGS: [(u32, &str); 3] = [(8, "flag-1"), (16, "flag-2"), (32, "flag-3")];
 const DEST_ADDRESS: u16 = 1;
 const DEST_PORT: u16 = 2;
 const WEIGHT: u16 = 4;
@@ -41,18 +43,21 @@ pub struct Service {
     pub identity: Identity,
     pub scheduler: String,
     pub persistent: bool,
+    /// The scheduler's flags that are set, as `ipvsadm -b` calls them.
+    pub flags: Vec<&'static str>,
     pub servers: Vec<Server>,
     /// The attributes that a request to change it must have.
     settings: Vec<u8>,
 }
 
 impl Service {
-    /// One that is not persistent and has no servers.
+    /// One that is not persistent, and has neither flags nor servers.
     pub fn new(identity: Identity, scheduler: &str) -> Self {
         Self {
             identity,
             scheduler: scheduler.into(),
             persistent: false,
+            flags: Vec::new(),
             servers: Vec::new(),
             settings: Vec::new(),
         }
@@ -181,6 +186,11 @@ pub(crate) fn service(all: Attributes<'_>) -> Option<Service> {
     let scheduler = String::from_utf8_lossy(scheduler);
     Some(Service {
         persistent: flags & PERSISTENT != 0,
+        flags: SCHEDULER_FLAGS
+            .iter()
+            .filter(|(bit, _)| flags & bit != 0)
+            .map(|(_, name)| *name)
+            .collect(),
         settings,
         ..Service::new(Identity::parse(all)?, &scheduler)
     })

@@ -25,7 +25,7 @@ fn attributes(all: &[(u16, &[u8])]) -> Vec<u8> {
 
 fn service(family: u16, more: &[(u16, &[u8])]) -> Vec<u8> {
     let family = family.to_ne_bytes();
-    let flags = [1u32.to_ne_bytes(), u32::MAX.to_ne_bytes()].concat();
+    let flags = [17u32.to_ne_bytes(), u32::MAX.to_ne_bytes()].concat();
     let mut bytes = attributes(&[(1, &family)]);
     bytes.extend(attributes(more));
     bytes.extend(attributes(&[
@@ -48,6 +48,7 @@ fn netlink_says_which_family_a_mark_is_of() {
         assert_eq!(service.identity.to_string(), name);
         assert_eq!(service.scheduler, "lblc_rs");
         assert!(service.persistent);
+        assert_eq!(service.flags, ["flag-2"]);
         let inner = attributes(&[(1, &family.to_ne_bytes()), (5, &mark)]);
         let request = service.identity.attributes();
         assert_eq!(request, inner, "what a request names it by");

@@ -49,6 +49,15 @@ def json_is_what_the_files_say():
 
 
 @case
+def the_schedulers_flags_are_shown():
+    for flags in ([], ["flag-1"], ["flag-2"], ["flag-1", "flag-2"]):
+        lab.clear()
+        lab.service(options=f"-b {','.join(flags)}" if flags else "")
+        eq(judged()["FWM 1"]["flags"], flags)
+        has(said("--once", "--interval", "0.1")[0], ", ".join(["expiration 86400 s", *flags]) + "\n")
+
+
+@case
 def a_verdict_is_of_its_interval():
     lab.service()
     with Traffic() as traffic:
