@@ -50,6 +50,9 @@ man: ## show the manual page, ip_vs_lblc_rs(4)
 demo: ## a demonstration with real HTTP requests on Debian's stock kernel
 	@scripts/demo
 
+demo-fleet: ## hit ratios of real caches behind four directors, side by side, in User Mode Linux
+	@scripts/demo fleet
+
 test: ## the gate: host tests, must-fail tests, every case in um, kasan, stock and next, costs (FULL=1: more)
 	@scripts/test
 
@@ -73,6 +76,9 @@ bench: ## the time that schedule() takes, C's and ours, in um (table and graphs 
 
 bench-icount: ## the instructions that schedule() takes, in Debian's kernel
 	@scripts/bench icount
+
+bench-fleet: ## hit ratios of real caches behind one and four directors, in um (SEED)
+	@scripts/bench fleet
 
 check: ## formatting, lints, style, documents, patches and the host tests
 	@scripts/check

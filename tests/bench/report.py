@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-from cells import FLAT, Cell, limit, target
+from cells import AGREEING, FLAT, Cell, limit, target
 
 UNITS = {"time": "ns", "icount": "instructions"}
 
@@ -68,7 +68,7 @@ def flatness(rows, unit):
     ours = {cell: row["rs"] for cell, row in rows}
     pairs = [(Cell("hit", n, 4, 6, "hot"), Cell("hit", n, 4, 4, "hot"), 1.15)
              for n in sorted({cell.n for cell in ours})]
-    pairs.append((*FLAT[:2], FLAT[2] if unit == "instructions" else None))
+    pairs += [(*pair[:2], pair[2] if unit == "instructions" else None) for pair in (FLAT, AGREEING)]
     pairs = [pair for pair in pairs if pair[0] in ours and pair[1] in ours]
     if pairs:
         print("\nours against ours")
@@ -76,6 +76,15 @@ def flatness(rows, unit):
         ratio = ours[one] / ours[two]
         print(f"{str(one):26}/ {str(two):26}{ratio:7.3f}" + (f"  at most {most}" if most else "") +
               ("  ABOVE TARGET" if most and ratio > most else ""))
+
+
+def gnuplot(script, path):
+    """Runs a script that writes an SVG to `path`; adds the licence."""
+    subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
+    with open(path) as file:
+        first, rest = file.readline(), file.read()
+    with open(path, "w") as file:
+        file.write(f"{first}<!-- SPDX-License-Identifier: GPL-2.0 -->\n{rest}")
 
 
 class Picture:
@@ -109,11 +118,7 @@ class Picture:
                   f"set xtics ({ticks})", "set grid lc rgb '#dddddd'", "set key outside right top",
                   "set offsets graph 0.03, graph 0.03, 0, 0",
                   "plot " + ", ".join(self.curves)] + self.data
-        subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, check=True)
-        with open(path) as file:
-            first, rest = file.readline(), file.read()
-        with open(path, "w") as file:
-            file.write(f"{first}<!-- SPDX-License-Identifier: GPL-2.0 -->\n{rest}")
+        gnuplot(script, path)
 
 
 def pictures(rows, unit, stem):
@@ -143,4 +148,5 @@ def main(mode, folder):
     pictures(rows, unit, f"{folder}/{mode}")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])
