@@ -30,6 +30,8 @@ use std::{
 
 const MODULE: &str = "ip_vs_lblc_rs";
 const SYSFS: &str = "/sys/module/ip_vs_lblc_rs";
+/// How long it takes at most to read a table.
+const READERS: Duration = Duration::from_secs(1);
 /// For how long readers of the module's files and dumps may hold it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -86,7 +88,7 @@ fn versions(force: bool) -> Result<(String, String), Failure> {
     let same = loaded == installed && sysfs("srcversion") == field("srcversion")?;
     if same && !force {
         return Err(Failure::Refused(format!(
-            "{loaded} is loaded and installed: there is nothing to do (--force does it all the same)"
+            "{loaded} is loaded and installed: there is nothing to do (but with --force)"
         )));
     }
     Ok((loaded, installed))
@@ -98,7 +100,13 @@ fn bound(tables: &mut Tables, ipvs: &mut Ipvs) -> Result<Vec<Service>, Failure> 
     let known: HashSet<Identity> = known.iter().map(|it| it.identity).collect();
     let mut services = ipvs.services()?;
     services.retain(|it| known.contains(&it.identity));
-    let users = sysfs("refcnt").parse::<usize>().unwrap_or_default();
+    let users = || sysfs("refcnt").parse::<usize>().unwrap_or_default();
+    // Somebody may be reading the tables at the moment, lblctop for example.
+    let end = Instant::now() + READERS;
+    while users() > services.len() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let users = users();
     if users > services.len() {
         return Err(Failure::Refused(format!(
             "the module has {} more users than the services here: services of other network \

@@ -171,7 +171,8 @@ impl Socket {
             };
             groups.find(ours)?.get(GROUP_ID).and_then(u32_of)
         })?;
-        let number = number.ok_or_else(|| Error::NoFamily(format!("{family} with a {group}")))?;
+        let name = || Error::NoFamily(format!("{family} with a group {group}"));
+        let number = number.ok_or_else(name)?;
         self.socket.add_membership(number).map_err(Error::Socket)
     }
 
