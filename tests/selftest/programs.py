@@ -14,9 +14,9 @@ from lab import Lab, inside, key
 
 lab = Lab(servers=2)
 DROPIN = "/etc/modprobe.d/ip_vs_lblc_rs-dropin.conf"
-CONFIG = "/etc/ha.d/ldirectord.cf"
+CONFIG, LOG = "/etc/ha.d/ldirectord.cf", "/tmp/ldirectord.log"
 PAGE = "docs/other-programs.md"
-LONG = 120  # seconds, for programs in Perl on a busy machine
+LONG = 300  # seconds: programs in Perl take minutes to start in QEMU on a busy machine
 
 
 class Ldirectord:
@@ -36,17 +36,24 @@ class Ldirectord:
         # Checks must not take a server out because the machine is busy.
         self.change(**{"checkinterval=5": "checkinterval=1", "checktimeout=3": "checktimeout=60",
                        **self.changes})
-        self.log = open("/tmp/ldirectord.log", "w+")
+        self.log = open(LOG, "w")
         # It stays in the foreground: as a daemon it writes nowhere if there is no syslog.
         command = start.replace("ldirectord ", "ldirectord -d ").split()
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)
-        wait_until(lambda: self.alive() and len(lab.counters()) == 2, "ldirectord adds the servers", LONG)
+        try:
+            wait_until(lambda: self.alive() and len(lab.counters()) == 2, "ldirectord adds the servers", LONG)
+        except RuntimeError as error:
+            self.__exit__()
+            raise RuntimeError(f"{error}\n{self.said()}") from None
         return self
+
+    def said(self):
+        with open(LOG) as file:
+            return file.read()[-2000:]
 
     def alive(self):
         if self.process.poll() is not None:
-            self.log.seek(0)
-            raise RuntimeError(f"ldirectord has ended: {self.log.read()[-2000:]}")
+            raise RuntimeError(f"ldirectord has ended: {self.said()}")
         return True
 
     @staticmethod
