@@ -74,10 +74,7 @@ fn destinations_are_sorted_and_found_by_server() {
 #[test]
 fn a_name_is_cut_in_its_middle() {
     let name = "TCP [2001:db8:1111:2222:3333:4444:5555:6666]:65535";
-    assert_eq!(
-        fit(name, 24),
-        "TCP [2001:db~5:6666]:65535".replacen("b~5", "~", 1)
-    );
+    assert_eq!(fit(name, 24), "TCP [2001:db~6666]:65535");
     assert_eq!(fit(name, 100), name);
     for width in 0..60 {
         assert!(fit(name, width).chars().count() <= width.max(1));

@@ -68,7 +68,7 @@ fn destinations_take_the_place_of_servers() {
         address: format!("198.18.0.{n}"),
         server: "10.0.11.2:0".into(),
         removed: n == 1,
-        moved: (n == 0).then(|| ("10.0.12.2:0".into(), Duration::from_secs(3))),
+        moved: (n == 0).then(|| ("10.0.99.2:0".into(), Duration::from_secs(3))),
     });
     view.services[0].table.as_mut().unwrap().latest = latest.collect();
     for (width, height, scroll) in [(0, 0, 2), (10, 5, 2), (80, 24, 2), (200, 60, 0)] {
@@ -81,7 +81,7 @@ fn destinations_take_the_place_of_servers() {
         let text = text(&buffer);
         if height == 60 {
             assert!(
-                text.contains(" 198.18.0.0  10.0.11.2:0       0 from 10.0.12.2:0 3 s ago"),
+                text.contains(" 198.18.0.0  10.0.11.2:0       0 from 10.0.99.2:0 3 s ago"),
                 "{text}"
             );
             assert!(
