@@ -9,6 +9,7 @@ mod header;
 pub(crate) mod log;
 mod name;
 mod netns;
+mod parked;
 mod pernet;
 mod registration;
 mod scheduler;

@@ -17,6 +17,7 @@
 //! [`include/net/netns/generic.h`](srctree/include/net/netns/generic.h).
 
 use super::{
+    parked::States,
     scheduler::{
         SchedContext,
         SchedData,
@@ -34,6 +35,7 @@ use crate::{
 use core::{
     ptr::NonNull,
     sync::atomic::{
+        AtomicBool,
         AtomicPtr,
         AtomicU32,
         Ordering, //
@@ -46,6 +48,7 @@ use kernel::{
         RBTree,
         RBTreeNode, //
     },
+    static_lock_class,
     sync::{
         Arc,
         ArcBorrow,
@@ -135,18 +138,26 @@ pub(crate) struct Netns<T: Scheduler> {
     #[pin]
     state: T::Netns,
     #[pin]
-    services: Mutex<Services<T>>,
+    pub(super) services: Mutex<Services<T>>,
+    /// Frees parked states.
+    #[pin]
+    pub(super) work: Work,
+    /// Whether there may be parked states.
+    pub(super) has_parked: AtomicBool,
+    /// Whether all parked states should be freed.
+    pub(super) unwanted: AtomicBool,
 }
 
-/// The services of a namespace that are bound to `T`, by their numbers.
+/// The services of a namespace that are bound to `T`, by their numbers, and the parked states.
 ///
 /// # Invariants
 ///
 /// Each pointer leads to a `SchedData<T>` that is live, and whose C service is too, for as long as
 /// it is in the tree.
-struct Services<T: Scheduler> {
+pub(super) struct Services<T: Scheduler> {
     last_id: u32,
     bound: RBTree<u32, Ptr<T>>,
+    pub(super) parked: States<T>,
 }
 
 struct Ptr<T: Scheduler>(NonNull<SchedData<T>>);
@@ -164,9 +175,17 @@ impl<T: Scheduler> Netns<T> {
         try_pin_init!(Self {
             state <- T::Netns::new(net),
             services <- new_mutex!(
-                Services { last_id: 0, bound: RBTree::new() },
+                Services { last_id: 0, bound: RBTree::new(), parked: States::new() },
                 "ip_vs_netns_services"
             ),
+            // SAFETY: `close()` disables the work item before the namespace's own reference is
+            // dropped.
+            work <- unsafe {
+                let keys = [static_lock_class!(), static_lock_class!()];
+                Work::new(c"ip_vs_netns_work", keys, Self::free_parked)
+            },
+            has_parked: AtomicBool::new(false),
+            unwanted: AtomicBool::new(false),
         })
     }
 
@@ -232,8 +251,10 @@ impl<T: Scheduler> Netns<T> {
         drop(node);
     }
 
-    /// Queues the work item of every listed service: a setting has changed. Process context.
+    /// Queues the work item of every listed service, and that of the namespace: a setting has
+    /// changed. Process context.
     pub(crate) fn queue_work(&self) {
+        self.work.queue();
         for bound in self.services.lock().bound.values() {
             // SAFETY: By the invariants of `Services` it is live while it is listed, and the lock
             // keeps it listed.

@@ -54,7 +54,10 @@ unsafe extern "C" fn init_net<T: Scheduler>(net: *mut bindings::net) -> c_int {
             Arc::into_raw(netns.clone()).cast_mut().cast(),
             Ordering::Release,
         );
-        T::Netns::show(netns.as_arc_borrow()).inspect_err(|_| take(slot, netns.clone()))?;
+        T::Netns::show(netns.as_arc_borrow()).inspect_err(|_| {
+            netns.close();
+            take(slot, netns.clone());
+        })?;
         Ok(0)
     })
 }
@@ -79,6 +82,7 @@ unsafe extern "C" fn exit_net<T: Scheduler>(net: *mut bindings::net) {
     if let (Some(slot), Some(netns)) = (slot, netns) {
         let netns = Arc::from(netns);
         netns.state().hide();
+        netns.close();
         take(slot, netns);
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{
     log,
+    parked::Parked,
     pernet::Namespaces,
     scheduler::{
         SchedContext,
@@ -37,6 +38,7 @@ use core::{
 use kernel::{
     error::to_result,
     prelude::*,
+    sync::Arc,
     types::Opaque, //
 };
 
@@ -54,28 +56,36 @@ impl<T: Scheduler> VTable<T> {
             Ok(bound) => bound,
             Err(error) => return error.to_errno(),
         };
-        if T::TICK != 0 {
-            bound.common.work.queue_in(T::TICK);
-        }
-        // SAFETY: The state stays pinned: it is next taken by `done_service()` to be dropped in
-        // place.
-        let bound = unsafe { KBox::into_raw(Pin::into_inner_unchecked(bound)) };
         // SAFETY: Nobody reads `sched_data`: `svc->scheduler` is null, and `ip_vs_edit_service()`
         // has waited a grace period since it was not. C publishes both with `rcu_assign_pointer()`.
-        unsafe { (*svc).sched_data = bound.cast() };
+        unsafe { (*svc).sched_data = bound.as_ptr().cast() };
         0
     }
 
-    /// The state of a service, listed in its namespace.
-    fn bind(service: &Service) -> Result<Pin<KBox<SchedData<T>>>> {
+    /// A state for the service, listed in its namespace: the parked one of the service's identity,
+    /// or a new one. If memory is short, all other parked states are freed.
+    fn bind(service: &Service) -> Result<NonNull<SchedData<T>>> {
         let netns = Netns::of(service)?;
-        let bound = KBox::pin_init(SchedData::<T>::new(service, &netns), GFP_KERNEL_ACCOUNT)?;
-        bound.common.servers.add_all(service)?;
-        // SAFETY: The state is pinned. `done_service()` takes it off the list before either the
-        // state or the service goes away.
-        let id = unsafe { netns.list(NonNull::from(&*bound)) }?;
-        bound.id.store(id, Ordering::Relaxed);
-        Ok(bound)
+        Self::adopt_or_make(service, &netns).or_else(|error| {
+            if error != ENOMEM || !netns.free_parked_but(service.identity()) {
+                return Err(error);
+            }
+            Self::adopt_or_make(service, &netns)
+        })
+    }
+
+    fn adopt_or_make(service: &Service, netns: &Arc<Netns<T>>) -> Result<NonNull<SchedData<T>>> {
+        let identity = service.identity();
+        let Some(parked) = netns.unpark(identity) else {
+            return SchedData::make(service, netns);
+        };
+        match parked.bound().adopt(service) {
+            Ok(()) => Ok(parked.into_bound()),
+            Err(error) => {
+                netns.park(identity, parked);
+                Err(error)
+            }
+        }
     }
 
     /// # Safety
@@ -85,14 +95,22 @@ impl<T: Scheduler> VTable<T> {
     unsafe extern "C" fn done_service(svc: *mut bindings::ip_vs_service) {
         // SAFETY: `sched_data` is what `init_service()` stored. It is left there for late readers.
         let raw = unsafe { (*svc).sched_data }.cast::<SchedData<T>>();
-        // SAFETY: It is alive until the grace period that begins below.
-        let bound = unsafe { &*raw };
-        bound.netns.unlist(bound.id.load(Ordering::Relaxed));
-        bound.state.done_service();
-        bound.common.work.disable();
-        // SAFETY: It came from `into_raw()`. C cleared `svc->scheduler`, through which readers find
-        // it, and calls this once. The work item is disabled.
-        unsafe { bound.rcu_work.queue_after_grace_period() };
+        // SAFETY: `init_service()` stored what came from `into_raw()`, and is owned by the service.
+        let (service, bound) = unsafe { (Service::from_raw(svc), NonNull::new_unchecked(raw)) };
+        // SAFETY: As above. It is alive at least until the grace period that begins below.
+        let state = unsafe { bound.as_ref() };
+        state.netns.unlist(state.id.load(Ordering::Relaxed));
+        state.state.done_service();
+        state.common.work.disable();
+        // The state may be freed as soon as it is parked.
+        let netns = state.netns.clone();
+        // SAFETY: C cleared `svc->scheduler`, through which readers find the state, and calls this
+        // once, so the state is ours now. It is neither listed nor is its work item enabled.
+        let parked = unsafe { Parked::new(bound) };
+        if T::keep(netns.state()) != 0 {
+            state.common.servers.release();
+            netns.park(service.identity(), parked);
+        }
     }
 
     /// # Safety

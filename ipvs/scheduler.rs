@@ -10,6 +10,8 @@
 //!           └── work(): timer, or queued ─────┘  late schedule() may run ──────┘
 //! ```
 //!
+//! With [`Scheduler::keep()`] the state may be parked instead of dropped: `parked.rs`.
+//!
 //! How C calls a scheduler: [`Registration`](super::Registration).
 
 use super::{
@@ -31,10 +33,14 @@ use crate::{
         Work, //
     }, //
 };
-use core::sync::atomic::{
-    AtomicU32,
-    AtomicUsize,
-    Ordering, //
+use core::{
+    ptr::NonNull,
+    sync::atomic::{
+        AtomicPtr,
+        AtomicU32,
+        AtomicUsize,
+        Ordering, //
+    }, //
 };
 use kernel::{
     container_of,
@@ -142,10 +148,26 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
     /// context, may sleep; never twice at once for a service.
     fn work(&self, _service: &Service, _ticks: u32) {}
 
-    /// The service lets go: a `work()` that takes long shall end soon; no other one begins. Late
-    /// calls of `schedule()` may come until a grace period has passed; then the state is dropped,
-    /// in process context. Process context.
+    /// The service is unbound: a `work()` that takes long should end soon; no other one begins.
+    /// Late calls of `schedule()` may come until a grace period has passed; then the state is
+    /// dropped, in process context, unless it is parked. Process context.
     fn done_service(&self) {}
+
+    /// For how many jiffies the state of a service that was unbound is parked, for another service
+    /// of the same identity; 0: not at all. Process context.
+    fn keep(_netns: &Self::Netns) -> Jiffies {
+        0
+    }
+
+    /// Another service adopts the state after [`done_service()`](Self::done_service). Its servers
+    /// are known already. Process context, under the core's service mutex.
+    fn resume(&self) {}
+
+    /// The number of entries that the state has in memory, by which parked states are bounded. Any
+    /// context.
+    fn num_entries(&self) -> usize {
+        0
+    }
 }
 
 /// What `svc->sched_data` points to: a scheduler's state and what the framework needs around it.
@@ -156,7 +178,8 @@ pub(super) struct SchedData<T: Scheduler> {
     pub(super) state: T,
     #[pin]
     pub(super) common: Common,
-    service: *mut bindings::ip_vs_service,
+    /// The service, while it is bound.
+    service: AtomicPtr<bindings::ip_vs_service>,
     /// When the last period of the timer ended, in jiffies. Used by the work item only.
     last_tick: AtomicUsize,
     #[pin]
@@ -181,7 +204,7 @@ impl<T: Scheduler> SchedData<T> {
             // SAFETY: `done_service()` disables the work item before service and state go away; if
             // this fails, it was never queued.
             common <- unsafe { Common::new(Self::work, T::server_tag) },
-            service: bound_to.as_ptr(),
+            service: AtomicPtr::new(bound_to.as_ptr()),
             last_tick: AtomicUsize::new(jiffies::now()),
             rcu_work <- RcuWork::new(c"ip_vs_sched_free", static_lock_class!(), Self::dispose),
             netns: netns.clone(),
@@ -202,8 +225,43 @@ impl<T: Scheduler> SchedData<T> {
     /// The service. Called from the work item and under the lock of the namespace's list only.
     pub(super) fn service(&self) -> &Service {
         // SAFETY: C frees the service after `done_service()`, which has disabled the work item and
-        // has taken this object off the list.
-        unsafe { Service::from_raw(self.service) }
+        // has taken this object off the list. `adopt()` stores another one before it reverts that.
+        unsafe { Service::from_raw(self.service.load(Ordering::Relaxed)) }
+    }
+
+    /// Binds a new state to a service, and lists it. Process context, under the service mutex.
+    pub(super) fn make(service: &Service, netns: &Arc<Netns<T>>) -> Result<NonNull<Self>> {
+        let bound = KBox::pin_init(Self::new(service, netns), GFP_KERNEL_ACCOUNT)?;
+        bound.common.servers.add_all(service)?;
+        // SAFETY: The state is pinned. `done_service()` takes it off the list before either the
+        // state or the service goes away.
+        let id = unsafe { netns.list(NonNull::from(&*bound)) }?;
+        bound.id.store(id, Ordering::Relaxed);
+        if T::TICK != 0 {
+            bound.common.work.queue_in(T::TICK);
+        }
+        // SAFETY: The state stays pinned: it is next taken to be dropped in place.
+        let raw = unsafe { KBox::into_raw(Pin::into_inner_unchecked(bound)) };
+        NonNull::new(raw).ok_or(ENOMEM)
+    }
+
+    /// Binds a parked state to a service, and lists it. If that fails, the state is as it was.
+    /// Process context, under the service mutex. Fails with `ENOMEM`.
+    pub(super) fn adopt(&self, service: &Service) -> Result {
+        let servers = &self.common.servers;
+        let listed = servers.add_all(service).and_then(|()| {
+            self.service.store(service.as_ptr(), Ordering::Relaxed);
+            // SAFETY: As in `make()`.
+            unsafe { self.netns.list(NonNull::from(self)) }
+        });
+        let id = listed.inspect_err(|_| servers.release())?;
+        self.id.store(id, Ordering::Relaxed);
+        self.state.resume();
+        self.common.work.enable();
+        // For what `done_service()` has cut short, and the periods that have ended since. The
+        // handler starts the timer.
+        self.common.work.queue();
+        Ok(())
     }
 
     /// # Safety

@@ -125,11 +125,40 @@ impl Servers {
         unsafe { self.array.load(Ordering::Acquire).as_ref() }
     }
 
-    /// All servers of a service that is being bound. Process context, under the service mutex.
+    /// All servers of a service that is being bound, when there are none. Process context, under
+    /// the service mutex. Fails with `ENOMEM`; some may be there then.
     pub(super) fn add_all(&self, service: &Service) -> Result {
-        match service.num_dests() {
-            0 => Ok(()),
-            _ => self.rebuild(&mut self.records.lock(), service),
+        if service.num_dests() != 0 {
+            self.rebuild(&mut self.records.lock(), service)?;
+        }
+        // It may have been set before `release()`.
+        self.incomplete.store(false, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The service is unbound: as if all of its servers were removed. Late calls of `schedule()`
+    /// walk their service's own list from now on. Process context, under the service mutex.
+    pub(super) fn release(&self) {
+        // Before the slots are emptied: a reader that finds one empty sees null. Relaxed: null
+        // publishes nothing, and `ArrayEntry::clear()` stores with release.
+        self.first.store(null_mut(), Ordering::Relaxed);
+        for record in self.records.lock().values_mut() {
+            self.unlink(record);
+        }
+    }
+
+    /// Lets go of the core's server that `record` stands for. Process context, under the service
+    /// mutex.
+    fn unlink(&self, record: &mut Record) {
+        // SAFETY: The service mutex keeps the array as it is.
+        let array = self.array(unsafe { ReadSide::assume() });
+        if let Some(slot) = array.and_then(|array| array.slot(record.server.slot())) {
+            slot.clear();
+        }
+        record.server.set_slot(Server::NO_SLOT);
+        if let Some(lease) = record.lease.take() {
+            DestHold::end(lease, &record.server);
+            self.removed.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -165,18 +194,9 @@ impl Servers {
         let mut records = self.records.lock();
         let known = records.get_mut(&dest.endpoint());
         if let Some(record) = known.filter(|record| record.server.is_for(dest)) {
-            // SAFETY: The service mutex keeps the array as it is.
-            let array = self.array(unsafe { ReadSide::assume() });
-            if let Some(slot) = array.and_then(|array| array.slot(record.server.slot())) {
-                slot.clear();
-            }
-            record.server.set_slot(Server::NO_SLOT);
-            if let Some(lease) = record.lease.take() {
-                DestHold::end(lease, &record.server);
-                self.removed.fetch_add(1, Ordering::Relaxed);
-            }
+            self.unlink(record);
         }
-        // SAFETY: As above.
+        // SAFETY: The service mutex keeps the array as it is.
         let slots = self.slots(unsafe { ReadSide::assume() });
         let sparse = slots.len() / 2 > service.num_dests();
         let incomplete = self.incomplete.load(Ordering::Relaxed);

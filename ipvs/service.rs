@@ -31,12 +31,22 @@ use kernel::{
 pub(crate) struct Service(Opaque<bindings::ip_vs_service>);
 
 /// By what the core tells the services of a namespace apart.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Identity {
     /// A firewall mark, and whether the service is for IPv6.
     Mark(u32, bool),
     /// `IPPROTO_TCP`, `IPPROTO_UDP` or `IPPROTO_SCTP`, and an address and port.
     Address(u16, Endpoint),
+}
+
+impl Identity {
+    /// Whether the service is for IPv6.
+    pub(crate) fn is_ipv6(self) -> bool {
+        match self {
+            Self::Mark(_, ipv6) => ipv6,
+            Self::Address(_, endpoint) => endpoint.ipv6,
+        }
+    }
 }
 
 impl Service {

@@ -17,3 +17,8 @@ pub(crate) fn now() -> Jiffies {
     // where `jiffies` is declared volatile and read without a lock.
     unsafe { (&raw const bindings::jiffies).read_volatile() }
 }
+
+/// Milliseconds, of jiffies.
+pub(crate) fn milliseconds(jiffies: Jiffies) -> u64 {
+    (jiffies as u64).saturating_mul(1000) / HZ as u64
+}

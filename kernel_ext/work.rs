@@ -9,7 +9,7 @@
 //!                queue_in()            expiry             workqueue
 //!   new() ──> idle ──> timer pending ────────> queued ──────────────> handler runs
 //!              └────────────── queue() ──────────┘
-//!   disable(): neither queue_in() nor queue() does anything from here on
+//!   disable(): neither queue_in() nor queue() does anything until enable()
 //! ```
 //!
 //! The kernel crate's `workqueue` is not used: it owns what it queues, cannot disable an item, and
@@ -144,7 +144,7 @@ impl Work {
     }
 
     /// Lets the handler run soon. Any context; costs one atomic exchange if it is about to run
-    /// anyway. Does nothing after [`disable()`](Self::disable).
+    /// anyway. Does nothing while the item is disabled.
     pub(crate) fn queue(&self) {
         let queue = queue();
         // Release pairs with the acquire in `begin()`: a handler that begins later, because of this
@@ -158,7 +158,7 @@ impl Work {
     }
 
     /// Lets the handler run in `delay` jiffies, unless it is queued already. Any context. Does
-    /// nothing after [`disable()`](Self::disable).
+    /// nothing while the item is disabled.
     pub(crate) fn queue_in(&self, delay: Jiffies) {
         let queue = queue();
         if !queue.is_null() {
@@ -172,8 +172,18 @@ impl Work {
         self.queued.swap(false, Ordering::Acquire);
     }
 
-    /// Stops the timer, takes the item off the workqueue, for good, and waits for a running
-    /// handler. Process context, may sleep; the caller must hold no lock that the handler takes.
+    /// Reverts a [`disable()`](Self::disable). Process context.
+    pub(crate) fn enable(&self) {
+        // SAFETY: By the type invariants `inner` is an initialised `delayed_work`.
+        unsafe { bindings::enable_delayed_work(self.inner.get()) };
+        // A call of `queue()` while the item was disabled has queued nothing. One that comes
+        // between these two lines has, and then the handler may run once more than needed.
+        self.queued.store(false, Ordering::Release);
+    }
+
+    /// Stops the timer, takes the item off the workqueue, until it is enabled again, and waits for
+    /// a running handler. Process context, may sleep; the caller must hold no lock that the handler
+    /// takes.
     pub(crate) fn disable(&self) {
         // SAFETY: By the type invariants `inner` is an initialised `delayed_work`.
         unsafe { bindings::disable_delayed_work_sync(self.inner.get()) };

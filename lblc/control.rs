@@ -8,6 +8,7 @@ use super::{
         Event, //
     },
     entry::Entry,
+    report::known,
     scheduler::Lblc, //
 };
 use crate::{
@@ -16,12 +17,9 @@ use crate::{
         Listed,
         Service, //
     },
-    jiffies::{
-        self,
-        HZ, //
-    },
+    jiffies::HZ,
     netns::{
-        expiration,
+        ChangeKind,
         Controlled,
         Known,
         Outcome,
@@ -36,11 +34,6 @@ use kernel::{
     time::Jiffies, //
 };
 
-/// Milliseconds, of jiffies.
-fn milliseconds(jiffies: Jiffies) -> u64 {
-    (jiffies as u64).saturating_mul(1000) / HZ as u64
-}
-
 /// Jiffies, of milliseconds, rounded up: so that what [`milliseconds()`] returned leads to as many
 /// jiffies as it came from. Not so many that a time so long ago would seem to be in the future.
 fn jiffies(milliseconds: u64) -> Jiffies {
@@ -48,28 +41,16 @@ fn jiffies(milliseconds: u64) -> Jiffies {
     jiffies.min(isize::MAX as u64 / 2) as Jiffies
 }
 
-/// What is known of an entry.
-fn known(entry: &Entry, rcu: ReadSide<'_>) -> Known {
-    let server = entry.server(rcu);
-    Known {
-        key: entry.key(),
-        server: server.endpoint(),
-        idle: milliseconds(entry.idle(jiffies::now())),
-        removed: server.is_removed(),
-    }
-}
-
 impl Controlled for Lblc {
     const COUNTERS: usize = Counters::COUNT;
 
-    fn summary(&self, service: &Service) -> Summary {
+    fn summary(&self) -> Summary {
         let section = rcu::read_lock();
         let rcu = ReadSide::of(&section);
         Summary {
             entries: self.table.list().len(),
             buckets: self.table.list().buckets(rcu),
             max_entries: self.table.max_entries(),
-            expiration: milliseconds(expiration(service).max(0) as Jiffies),
             bytes: self.table.bytes(rcu),
         }
     }
@@ -110,19 +91,24 @@ impl Controlled for Lblc {
         })?
     }
 
-    fn delete_key(&self, key: Address) -> bool {
+    fn delete_key(&self, service: &Service, key: Address) -> bool {
         let section = rcu::read_lock();
         let rcu = ReadSide::of(&section);
         let entry = self.table.find(key, rcu);
-        entry.is_some_and(|entry| self.remove(entry, &|_| true, rcu))
+        entry.is_some_and(|entry| self.remove(service, entry, &|_| true, rcu))
     }
 
-    fn delete(&self, hashes: Range<u64>, chosen: &dyn Fn(&Known) -> bool) -> usize {
+    fn delete(
+        &self,
+        service: &Service,
+        hashes: Range<u64>,
+        chosen: &dyn Fn(&Known) -> bool,
+    ) -> usize {
         let section = rcu::read_lock();
         let rcu = ReadSide::of(&section);
         let mut removed = 0usize;
         for entry in self.table.list().in_range(hashes, rcu) {
-            if chosen(&known(entry, rcu)) && self.remove(entry, chosen, rcu) {
+            if chosen(&known(entry, rcu)) && self.remove(service, entry, chosen, rcu) {
                 removed = removed.wrapping_add(1);
             }
         }
@@ -132,10 +118,16 @@ impl Controlled for Lblc {
 
 impl Lblc {
     /// Removes an entry, if it is still chosen. Returns whether it was removed here.
-    fn remove(&self, entry: &Entry, chosen: &dyn Fn(&Known) -> bool, rcu: ReadSide<'_>) -> bool {
-        let removed = self
-            .table
-            .forget(entry, |entry| chosen(&known(entry, rcu)), rcu);
+    fn remove(
+        &self,
+        service: &Service,
+        entry: &Entry,
+        chosen: &dyn Fn(&Known) -> bool,
+        rcu: ReadSide<'_>,
+    ) -> bool {
+        let chosen = |entry: &Entry| chosen(&known(entry, rcu));
+        let how = (service, ChangeKind::Delete);
+        let removed = self.table.forget(how, entry, chosen, rcu);
         if removed {
             self.counters.count(Event::Delete);
         }

@@ -82,14 +82,22 @@ impl Entry {
         self.server.check_fast(all, rcu)
     }
 
-    /// Turns it to `server`, as another one was chosen, or it had expired. Under the lock of its
-    /// chain.
-    pub(super) fn turn(&self, server: &Server, counters: &Counters, rcu: ReadSide<'_>) {
-        if !core::ptr::eq(self.server(rcu), server) {
+    /// Turns it to `server`, as another one was chosen, or it had expired. Returns the server
+    /// before that, if it was another one. Under the lock of its chain.
+    pub(super) fn turn<'g>(
+        &'g self,
+        (server, last_use): (&Server, Jiffies),
+        counters: &Counters,
+        rcu: ReadSide<'g>,
+    ) -> Option<&'g Server> {
+        let old = self.server(rcu);
+        let is_other = !core::ptr::eq(old, server);
+        if is_other {
             self.server.set(server);
             counters.count(Event::Replace);
         }
-        self.last_use.store(jiffies::now(), Ordering::Relaxed);
+        self.last_use.store(last_use, Ordering::Relaxed);
+        is_other.then_some(old)
     }
 
     /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.

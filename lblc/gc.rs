@@ -11,7 +11,10 @@ use super::{
     policy::Collection,
     table::Table, //
 };
-use crate::jiffies::HZ;
+use crate::{
+    ipvs::Service,
+    jiffies::HZ, //
+};
 use core::sync::atomic::{
     AtomicU32,
     AtomicU64,
@@ -46,6 +49,7 @@ impl Collector {
     /// sleep; one at a time.
     pub(super) fn collect(
         &self,
+        service: &Service,
         table: &Table,
         ticks: u32,
         expiration: Jiffies,
@@ -60,11 +64,11 @@ impl Collector {
         table.retry();
         match Collection::due(last, tick, table.list().len(), table.max_entries()) {
             Collection::Full => {
-                table.collect(0, expiration, usize::MAX, counters);
+                table.collect(service, 0, (expiration, usize::MAX), counters);
             }
             Collection::Partial(goal) => {
                 let rover = self.rover.load(Ordering::Relaxed);
-                let stopped = table.collect(rover, PARTIAL_IDLE, goal, counters);
+                let stopped = table.collect(service, rover, (PARTIAL_IDLE, goal), counters);
                 self.rover.store(stopped, Ordering::Relaxed);
             }
             Collection::None => {}

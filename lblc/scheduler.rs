@@ -22,6 +22,7 @@ use super::{
         server_hash,
         Score, //
     },
+    report,
     show,
     table::Table, //
 };
@@ -42,6 +43,7 @@ use crate::{
     netns::{
         expiration,
         trace,
+        Setting,
         Shown,
         State, //
     }, //
@@ -121,13 +123,26 @@ impl Scheduler for Lblc {
         self.table.trim(service, &self.counters);
         let expiration = Jiffies::try_from(expiration(service)).unwrap_or(0);
         self.collector
-            .collect(&self.table, ticks, expiration, &self.counters);
+            .collect(service, &self.table, ticks, expiration, &self.counters);
         self.table.fit(service, &self.counters);
         self.table.reclaim();
     }
 
     fn done_service(&self) {
         self.table.cancel();
+    }
+
+    fn keep(netns: &State) -> Jiffies {
+        Jiffies::try_from(netns.get(Setting::Keep)).unwrap_or(0)
+    }
+
+    fn resume(&self) {
+        self.table.retry();
+        self.table.list().resume();
+    }
+
+    fn num_entries(&self) -> usize {
+        self.table.list().len()
     }
 }
 
@@ -233,7 +248,7 @@ impl Lblc {
         }
         let (dest, server) = Self::missed(call, key, Some(before), best, reason)?;
         if let Some(server) = server {
-            table.turn(call, key, server, counters);
+            table.turn(call, key, server, report::reason(reason), counters);
         }
         Some(dest)
     }
@@ -289,12 +304,14 @@ impl Lblc {
         let (servers, rcu, count_all) = (call.servers(), call.rcu, call.service.sched_flag1());
         if let Some(listed) = servers.listed(rcu) {
             let best = policy::least_loaded(listed.accepting(), |one| read_open(one, count_all));
-            best.map(|one| (one.dest, one.server(rcu)))
-        } else {
-            let listed = call.service.dests(rcu);
-            let best = policy::least_loaded(listed, |dest| read(dest, count_all));
-            best.map(|dest| (dest, servers.find(dest, rcu)))
+            // While the service is unbound, the slots are emptied, but the list is not.
+            if best.is_some() || servers.listed(rcu).is_some() {
+                return best.map(|one| (one.dest, one.server(rcu)));
+            }
         }
+        let listed = call.service.dests(rcu);
+        let best = policy::least_loaded(listed, |dest| read(dest, count_all));
+        best.map(|dest| (dest, servers.find(dest, rcu)))
     }
 
     /// The first server in the order of `key`, on which directors agree; see
@@ -312,16 +329,18 @@ impl Lblc {
                 |one, weight| Score::new(hash, tag(one), weight),
                 |one, other| numbers(one.dest).cmp(&numbers(other.dest)),
             );
-            first.map(|one| (one.dest, one.server(rcu)))
-        } else {
-            let first = policy::first_in_order(
-                call.service.dests(rcu),
-                |dest| read(dest, count_all),
-                |dest, weight| Score::new(hash, Self::server_tag(dest.endpoint()), weight),
-                |one, other| numbers(one).cmp(&numbers(other)),
-            );
-            first.map(|dest| (dest, servers.find(dest, rcu)))
+            // As in `least_loaded()`.
+            if first.is_some() || servers.listed(rcu).is_some() {
+                return first.map(|one| (one.dest, one.server(rcu)));
+            }
         }
+        let first = policy::first_in_order(
+            call.service.dests(rcu),
+            |dest| read(dest, count_all),
+            |dest, weight| Score::new(hash, Self::server_tag(dest.endpoint()), weight),
+            |one, other| numbers(one).cmp(&numbers(other)),
+        );
+        first.map(|dest| (dest, servers.find(dest, rcu)))
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     entry::Entry,
     hash::Hash,
     policy,
+    report,
     scheduler::Lblc, //
 };
 use crate::{
@@ -34,6 +35,8 @@ use crate::{
     netns::{
         trace,
         Admission,
+        ChangeKind,
+        ChangeReason,
         Outcome,
         Setting, //
     },
@@ -68,16 +71,16 @@ const LIMBO: usize = 4096;
 /// The table. Its methods may be called in any context but hard interrupt unless they say
 /// otherwise.
 pub(crate) struct Table {
-    list: HashList<Entry>,
-    netns: Arc<Netns<Lblc>>,
-    /// That of the process that bound the service: larger arrays are charged to it as well.
-    memcg: MemCgroup,
+    pub(super) list: HashList<Entry>,
+    pub(super) netns: Arc<Netns<Lblc>>,
+    /// That of the process that made the table: larger arrays are charged to it as well.
+    pub(super) memcg: MemCgroup,
     /// With more entries than this, an insertion queues the work item, which calls `fit()`.
-    roomy: AtomicUsize,
+    pub(super) roomy: AtomicUsize,
     /// Somebody saw a long chain: the hash may be known to an attacker.
-    suspect: AtomicBool,
+    pub(super) suspect: AtomicBool,
     /// Memory was short: to be tried again at the next tick.
-    starved: AtomicBool,
+    pub(super) starved: AtomicBool,
 }
 
 impl Table {
@@ -140,12 +143,27 @@ impl Table {
         call: SchedContext<'_, impl Scheduler>,
         key: Address,
         server: &Server,
+        reason: ChangeReason,
         counters: &Counters,
     ) {
         let rcu = call.rcu;
         let writer = self.list.lock(|hash| hash.of(key.words()), rcu);
         if let Some(entry) = writer.walk(rcu).find(|entry| entry.key == key) {
-            entry.turn(server, counters, rcu);
+            self.turn_found(call, entry, (server, jiffies::now()), reason, counters);
+        }
+    }
+
+    /// Turns `entry`, whose chain is locked, to `server`.
+    fn turn_found(
+        &self,
+        call: SchedContext<'_, impl Scheduler>,
+        entry: &Entry,
+        target: (&Server, Jiffies),
+        reason: ChangeReason,
+        counters: &Counters,
+    ) {
+        if let Some(old) = entry.turn(target, counters, call.rcu) {
+            report::turned(self.told(call.service), entry, old, reason, call.rcu);
         }
     }
 
@@ -158,9 +176,10 @@ impl Table {
         server: &Server,
         counters: &Counters,
     ) {
-        let turn = |entry: &Entry| entry.turn(server, counters, call.rcu);
+        let (target, reason) = ((server, jiffies::now()), ChangeReason::Unknown);
         // Another CPU may make it meanwhile, perhaps with the same answer.
-        let _ = self.insert_or(call, key, (server, jiffies::now()), counters, turn);
+        let turn = |entry: &Entry| self.turn_found(call, entry, target, reason, counters);
+        let _ = self.insert_or(call, key, target, reason, counters, turn);
     }
 
     /// Sets what is known of `key`: `server`, for which nobody has asked for `idle`. With
@@ -175,13 +194,12 @@ impl Table {
         counters: &Counters,
     ) -> Result<Outcome> {
         let (now, rcu) = (jiffies::now(), call.rcu);
-        let last_use = now.wrapping_sub(idle);
+        let (target, reason) = ((server, now.wrapping_sub(idle)), ChangeReason::Operator);
         let change = |entry: &Entry| {
             if keep_newer && entry.idle(now) <= idle {
                 return Outcome::Kept;
             }
-            entry.turn(server, counters, rcu);
-            entry.last_use.store(last_use, Ordering::Relaxed);
+            self.turn_found(call, entry, target, reason, counters);
             Outcome::Changed
         };
         {
@@ -190,7 +208,7 @@ impl Table {
                 return Ok(change(entry));
             }
         }
-        let found = self.insert_or(call, key, (server, last_use), counters, change);
+        let found = self.insert_or(call, key, target, reason, counters, change);
         Ok(found?.unwrap_or(Outcome::Created))
     }
 
@@ -201,12 +219,14 @@ impl Table {
         call: SchedContext<'_, impl Scheduler>,
         key: Address,
         (server, last_use): (&Server, Jiffies),
+        reason: ChangeReason,
         counters: &Counters,
         found: impl FnOnce(&Entry) -> R,
     ) -> Result<Option<R>> {
         let rcu = call.rcu;
         let fail = || {
             counters.count(Event::Failure);
+            self.netns.give_back_parked();
             Err(ENOMEM)
         };
         let (len, in_limbo) = (self.list.len(), self.list.in_limbo());
@@ -224,6 +244,9 @@ impl Table {
         let Ok(new) = NodeBox::new(hash_list::Node::new(entry), GFP_ATOMIC) else {
             return fail();
         };
+        if admission != Admission::Granted {
+            self.netns.give_back_parked();
+        }
         // Evict before inserting: the work item, which trims, might evict as well otherwise.
         let full = len >= max || admission != Admission::Granted;
         let evicted = full && self.evict(call.service, counters, rcu);
@@ -232,7 +255,9 @@ impl Table {
             call.work().queue();
             return fail();
         }
-        let length = match self.list.insert(new, |entry| entry.key == key, found, rcu) {
+        let told = || report::inserted(self.told(call.service), key, (server, last_use), reason);
+        let is_it = |entry: &Entry| entry.key == key;
+        let length = match self.list.insert(new, is_it, found, told, rcu) {
             Ok(length) => length,
             Err(found) => return Ok(Some(found)),
         };
@@ -264,7 +289,8 @@ impl Table {
             .take(policy::EvictionRank::CHAINS)
             .filter_map(|chain| chain.max_by_key(rank));
         let victim = any.take(policy::EvictionRank::SAMPLE).max_by_key(rank);
-        let Some(victim) = victim.filter(|victim| self.forget(victim, |_| true, rcu)) else {
+        let how = (service, ChangeKind::Evict);
+        let Some(victim) = victim.filter(|victim| self.forget(how, victim, |_| true, rcu)) else {
             return false;
         };
         counters.count(Event::Eviction);
@@ -276,12 +302,17 @@ impl Table {
     /// Takes `entry` out, if `still` says so under the lock. Returns whether it was us who did.
     pub(super) fn forget(
         &self,
+        (service, kind): (&Service, ChangeKind),
         entry: &Entry,
         still: impl FnOnce(&Entry) -> bool,
         rcu: ReadSide<'_>,
     ) -> bool {
         let mut writer = self.list.lock(|hash| hash.of(entry.key.words()), rcu);
-        still(entry) && writer.remove(entry)
+        let removed = still(entry) && writer.remove(entry);
+        if removed {
+            report::removed(self.told(service), entry, kind, rcu);
+        }
+        removed
     }
 
     /// Forgets entries that have been idle for `limit`, from hash `start` on, until `goal` of them
@@ -289,15 +320,16 @@ impl Table {
     /// sleep.
     pub(super) fn collect(
         &self,
+        service: &Service,
         start: u64,
-        limit: Jiffies,
-        goal: usize,
+        (limit, goal): (Jiffies, usize),
         counters: &Counters,
     ) -> u64 {
         let mut collected = 0usize;
         let is_idle = |entry: &Entry| entry.idle(jiffies::now()) >= limit;
+        let how = (service, ChangeKind::Expire);
         let visit = |entry: &Entry, rcu: ReadSide<'_>| {
-            if is_idle(entry) && self.forget(entry, is_idle, rcu) {
+            if is_idle(entry) && self.forget(how, entry, is_idle, rcu) {
                 collected = collected.wrapping_add(1);
                 counters.count(Event::Expiry);
             }
@@ -335,57 +367,9 @@ impl Table {
         self.netns.state().uncharge(self.list.reclaim());
     }
 
-    /// Lets long work end soon: the table will be dropped. Any context.
+    /// Lets long work end soon: the table will be dropped or parked. Any context.
     pub(super) fn cancel(&self) {
         self.list.cancel();
-    }
-
-    /// Lets a rebuild be tried again that failed for memory.
-    pub(super) fn retry(&self) {
-        self.starved.store(false, Ordering::Relaxed);
-    }
-
-    /// The number of bits that choose a chain, and the number that it should be.
-    fn bits(&self, rcu: ReadSide<'_>) -> (u32, u32) {
-        let bits = self.list.buckets(rcu).trailing_zeros();
-        (bits, policy::table_bits(bits, self.list.len()))
-    }
-
-    /// Gives the table the size that it should have, and a new hash if that is suspect. Process
-    /// context, may sleep; one at a time.
-    pub(super) fn fit(&self, service: &Service, counters: &Counters) {
-        while !self.starved.load(Ordering::Relaxed) && !self.list.is_cancelled() {
-            let (now, wanted) = {
-                let section = rcu::read_lock();
-                self.bits(ReadSide::of(&section))
-            };
-            let suspect = self.suspect.swap(false, Ordering::Relaxed);
-            let (event, hash) = match now == wanted {
-                // A chain can also be long because the table was too small.
-                false => (Event::Resize, None),
-                true if suspect => (Event::Rekey, Some(Hash::new(random::number))),
-                true => {
-                    self.roomy
-                        .store(policy::most_entries(now), Ordering::Relaxed);
-                    return;
-                }
-            };
-            match self.memcg.charge(|| self.list.rebuild(wanted, hash)) {
-                Ok(()) => {
-                    counters.count(event);
-                    let buckets = (1usize.wrapping_shl(now), 1usize.wrapping_shl(wanted));
-                    let rekey = event == Event::Rekey;
-                    if rekey {
-                        self.netns.state().rekeyed();
-                    }
-                    trace::rebuild(service, rekey, buckets, self.list.len());
-                }
-                Err(_) => {
-                    self.starved.store(true, Ordering::Relaxed);
-                    counters.count(Event::Failure);
-                }
-            }
-        }
     }
 }
 

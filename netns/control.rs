@@ -22,6 +22,7 @@ use super::{
         Refusal,
         Request, //
     },
+    settings::expiration,
     walk::delete_wanted,
     State, //
 };
@@ -33,12 +34,17 @@ use crate::{
         Listed,
         Netns,
         Scheduler,
-        Service, //
+        Service,
+        ID_BITS, //
     },
+    jiffies::milliseconds,
     work::cond_resched, //
 };
 use core::ops::Range;
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    time::Jiffies, //
+};
 
 pub(crate) use super::walk::dump_entries;
 
@@ -65,12 +71,11 @@ pub(crate) enum Outcome {
     Kept,
 }
 
-/// The size of a service's table, and its limits; times in milliseconds.
+/// The size of a service's table, and its limit.
 pub(crate) struct Summary {
     pub(crate) entries: usize,
     pub(crate) buckets: usize,
     pub(crate) max_entries: usize,
-    pub(crate) expiration: u64,
     pub(crate) bytes: usize,
 }
 
@@ -80,8 +85,8 @@ pub(crate) trait Controlled: Scheduler<Netns = State> {
     /// The number of counters.
     const COUNTERS: usize;
 
-    /// What there is to say of a service.
-    fn summary(&self, service: &Service) -> Summary;
+    /// What there is to say of a table.
+    fn summary(&self) -> Summary;
 
     /// The value of a counter.
     fn counter(&self, number: usize) -> u64;
@@ -100,26 +105,55 @@ pub(crate) trait Controlled: Scheduler<Netns = State> {
     fn set(found: &Listed<'_, Self>, entry: &Known, keep_newer: bool) -> Result<Outcome>;
 
     /// Removes the entry of an address. Returns whether there was one.
-    fn delete_key(&self, key: Address) -> bool;
+    fn delete_key(&self, service: &Service, key: Address) -> bool;
 
     /// Removes those entries of a range of hashes that are chosen. Returns how many.
-    fn delete(&self, hashes: Range<u64>, chosen: &dyn Fn(&Known) -> bool) -> usize;
+    fn delete(
+        &self,
+        service: &Service,
+        hashes: Range<u64>,
+        chosen: &dyn Fn(&Known) -> bool,
+    ) -> usize;
 }
 
-fn put_all<T: Controlled>(message: &mut Message<'_>, found: &Listed<'_, T>) -> Result {
-    put_service(message, found.service())?;
-    let summary = found.state().summary(found.service());
+/// How long a table is there.
+enum Life<'a> {
+    /// As long as this service.
+    Bound(&'a Service),
+    /// For so many jiffies, unless it is adopted.
+    Parked(Jiffies),
+}
+
+fn put_all<T: Controlled>(
+    message: &mut Message<'_>,
+    identity: Identity,
+    state: &T,
+    life: Life<'_>,
+) -> Result {
+    put_service(message, identity)?;
+    let summary = state.summary();
     message.put_u32(message::ENTRIES, number(summary.entries))?;
     message.put_u32(message::BUCKETS, number(summary.buckets))?;
     message.put_u32(message::MAX_ENTRIES, number(summary.max_entries))?;
-    message.put_uint(message::EXPIRATION, summary.expiration)?;
+    match life {
+        Life::Bound(service) => {
+            let expiration = Jiffies::try_from(expiration(service)).unwrap_or(0);
+            message.put_uint(message::EXPIRATION, milliseconds(expiration))?;
+        }
+        Life::Parked(left) => message.put_uint(message::PARKED, milliseconds(left))?,
+    }
     message.put_uint(message::BYTES, summary.bytes as u64)?;
     let mut nest = Nest::<256>::new();
     for counter in 0..T::COUNTERS {
         let number = message::COUNTER_FIRST.wrapping_add(counter as u16);
-        nest.put_uint(number, found.state().counter(counter))?;
+        nest.put_uint(number, state.counter(counter))?;
     }
     message.put_nested(message::COUNTERS, nest.bytes())
+}
+
+fn put_bound<T: Controlled>(message: &mut Message<'_>, found: &Listed<'_, T>) -> Result {
+    let (service, state) = (found.service(), found.state());
+    put_all(message, service.identity(), state, Life::Bound(service))
 }
 
 /// How often the tables of a namespace got another hash key, and so another order.
@@ -134,29 +168,52 @@ pub(crate) fn get_service<T: Controlled>(
     answer: &mut Message<'_>,
 ) -> Result<(), Refusal> {
     let service = Parsed::new(request)?.service()?;
-    let found = netns.find_service(service, |found| put_all(answer, &found));
+    let found = netns.find_service(service, |found| put_bound(answer, &found));
     Ok(found.ok_or_else(no_service)??)
 }
 
-/// `service-get`, of all services.
+/// The number of a service is below this; that of a parked table in a dump, as many higher as there
+/// are parked tables before it.
+const FIRST_PARKED: u64 = 1 << ID_BITS;
+
+/// `service-get`, of all services, and then of the parked tables, in the order of their identities:
+/// one that is parked or adopted during the dump may be missed or seen twice.
 pub(crate) fn dump_services<T: Controlled>(
     _: &Request<'_>,
     netns: &Netns<T>,
     buffer: &mut Buffer,
     position: &mut Position,
 ) -> Result<bool, Refusal> {
-    loop {
+    while position.service < FIRST_PARKED {
         let put = netns.first_listed(position.service as u32, |found| {
-            buffer.message(|message| put_all(message, &found))?;
+            buffer.message(|message| put_bound(message, &found))?;
             Ok(found.id)
         });
-        match put {
-            None => return Ok(false),
-            Some(Ok(id)) => position.service = u64::from(id).wrapping_add(1),
+        position.service = match put {
+            None => FIRST_PARKED,
+            Some(Ok(id)) => u64::from(id).wrapping_add(1),
             Some(Err(EMSGSIZE)) if buffer.len() > 0 => return Ok(true),
             Some(Err(error)) => return Err(Error::into(error)),
-        }
+        };
         cond_resched();
+    }
+    let (mut number, mut put) = (FIRST_PARKED, Ok(()));
+    netns.each_parked(|identity, state, left| {
+        if number == position.service {
+            let life = Life::Parked(left);
+            put = buffer.message(|message| put_all(message, identity, state, life));
+            if put.is_err() {
+                return false;
+            }
+            position.service = position.service.wrapping_add(1);
+        }
+        number = number.wrapping_add(1);
+        true
+    });
+    match put {
+        Ok(()) => Ok(false),
+        Err(EMSGSIZE) if buffer.len() > 0 => Ok(true),
+        Err(error) => Err(Error::into(error)),
     }
 }
 
@@ -176,7 +233,7 @@ pub(crate) fn get_entry<T: Controlled>(
         let key = key(entry, ipv6)?;
         let no_entry = || Refusal::new(ENOENT, c"there is no entry with this key");
         let known = found.state().entry(key).ok_or_else(no_entry)?;
-        put_service(answer, found.service())?;
+        put_service(answer, found.service().identity())?;
         put_entry(answer, &known, ipv6)?;
         Ok(())
     });
@@ -249,7 +306,8 @@ fn delete_keys<T: Controlled>(
         }
         let mut deleted = 0usize;
         for entry in entries(request) {
-            let gone = found.state().delete_key(key(entry, ipv6)?);
+            let key = key(entry, ipv6)?;
+            let gone = found.state().delete_key(found.service(), key);
             deleted = deleted.wrapping_add(usize::from(gone));
         }
         found.work().queue();

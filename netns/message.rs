@@ -5,8 +5,10 @@
 use super::{
     attributes::{
         Attributes,
-        Nest, //
+        Nest,
+        NESTED, //
     },
+    changes::Change,
     control::Known,
     netlink::{
         Message,
@@ -19,8 +21,7 @@ use crate::{
     ipvs::{
         Address,
         Endpoint,
-        Identity,
-        Service, //
+        Identity, //
     }, //
 };
 use kernel::prelude::*;
@@ -47,6 +48,14 @@ numbers! {
     KEPT = LBLC_RS_A_KEPT,
     FAILED = LBLC_RS_A_FAILED,
     DELETED = LBLC_RS_A_DELETED,
+    PARKED = LBLC_RS_A_PARKED,
+    CHANGE = LBLC_RS_A_CHANGE,
+    PASSED_OVER = LBLC_RS_A_PASSED_OVER,
+    CHANGE_KIND = LBLC_RS_A_CHANGE_KIND,
+    CHANGE_ENTRY = LBLC_RS_A_CHANGE_ENTRY,
+    CHANGE_REASON = LBLC_RS_A_CHANGE_REASON,
+    CHANGE_OLD_SERVER_ADDR = LBLC_RS_A_CHANGE_OLD_SERVER_ADDR,
+    CHANGE_OLD_SERVER_PORT = LBLC_RS_A_CHANGE_OLD_SERVER_PORT,
     COUNTERS = LBLC_RS_A_COUNTERS,
     COUNTER_FIRST = LBLC_RS_A_COUNTER_HITS,
     SERVICE_AF = LBLC_RS_A_SERVICE_AF,
@@ -65,6 +74,7 @@ numbers! {
     FILTER_PREFIX_LEN = LBLC_RS_A_FILTER_PREFIX_LEN,
     FILTER_IDLE_MIN = LBLC_RS_A_FILTER_IDLE_MIN,
     FILTER_REMOVED = LBLC_RS_A_FILTER_REMOVED,
+    FILTER_IDLE_MAX = LBLC_RS_A_FILTER_IDLE_MAX,
 }
 
 const KEEP_NEWER: u32 = bindings::ip_vs_lblc_rs_set_mode_IP_VS_LBLC_RS_SET_MODE_KEEP_NEWER;
@@ -81,6 +91,7 @@ pub(super) struct Filter {
     prefix: Option<(Address, bool)>,
     prefix_length: Option<u8>,
     idle: u64,
+    idle_max: Option<u64>,
     removed: bool,
 }
 
@@ -117,6 +128,7 @@ impl Filter {
                 FILTER_PREFIX_LEN => filter.prefix_length = Some(attribute.u8()?),
                 FILTER_IDLE_MIN => filter.idle = attribute.uint()?,
                 FILTER_REMOVED => filter.removed = true,
+                FILTER_IDLE_MAX => filter.idle_max = Some(attribute.uint()?),
                 _ => return Err(EINVAL.into()),
             }
         }
@@ -160,6 +172,7 @@ impl Filter {
                 prefix(key, self.length()) == prefix(whole, self.length())
             })
             && entry.idle >= self.idle
+            && self.idle_max.is_none_or(|max| entry.idle <= max)
             && (entry.removed || !self.removed)
     }
 }
@@ -298,11 +311,11 @@ fn put_address<const N: usize>(
     }
 }
 
-pub(super) fn put_service(message: &mut Message<'_>, service: &Service) -> Result {
+pub(super) fn put_service(message: &mut Message<'_>, service: Identity) -> Result {
     let mut nest = Nest::<64>::new();
     let af = if service.is_ipv6() { AF_INET6 } else { AF_INET };
     nest.put(SERVICE_AF, &af.to_ne_bytes())?;
-    match service.identity() {
+    match service {
         Identity::Mark(mark, _) => nest.put(SERVICE_FWMARK, &mark.to_ne_bytes())?,
         Identity::Address(protocol, endpoint) => {
             nest.put(SERVICE_PROTOCOL, &protocol.to_ne_bytes())?;
@@ -313,8 +326,15 @@ pub(super) fn put_service(message: &mut Message<'_>, service: &Service) -> Resul
     message.put_nested(SERVICE, nest.bytes())
 }
 
+/// An entry with all of its attributes has at most so many bytes.
+const ENTRY_SIZE: usize = 80;
+
 pub(super) fn put_entry(message: &mut Message<'_>, entry: &Known, ipv6: bool) -> Result {
-    let mut nest = Nest::<80>::new();
+    message.put_nested(ENTRY, entry_nest(entry, ipv6)?.bytes())
+}
+
+fn entry_nest(entry: &Known, ipv6: bool) -> Result<Nest<ENTRY_SIZE>> {
+    let mut nest = Nest::new();
     put_address(&mut nest, ENTRY_KEY, entry.key, ipv6)?;
     let server = entry.server;
     put_address(&mut nest, ENTRY_SERVER_ADDR, server.address, server.ipv6)?;
@@ -323,7 +343,22 @@ pub(super) fn put_entry(message: &mut Message<'_>, entry: &Known, ipv6: bool) ->
     if entry.removed {
         nest.put(ENTRY_REMOVED, &[])?;
     }
-    message.put_nested(ENTRY, nest.bytes())
+    Ok(nest)
+}
+
+pub(super) fn put_change(message: &mut Message<'_>, change: &Change) -> Result {
+    let mut nest = Nest::<{ ENTRY_SIZE + 64 }>::new();
+    nest.put(CHANGE_KIND, &(change.kind as u32).to_ne_bytes())?;
+    let entry = entry_nest(&change.entry, change.service.is_ipv6())?;
+    nest.put(CHANGE_ENTRY | NESTED, entry.bytes())?;
+    if let Some(reason) = change.reason {
+        nest.put(CHANGE_REASON, &(reason as u32).to_ne_bytes())?;
+    }
+    if let Some(old) = change.old {
+        put_address(&mut nest, CHANGE_OLD_SERVER_ADDR, old.address, old.ipv6)?;
+        nest.put(CHANGE_OLD_SERVER_PORT, &old.port.to_be_bytes())?;
+    }
+    message.put_nested(CHANGE, nest.bytes())
 }
 
 /// A number of entries, as messages have it.

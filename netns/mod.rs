@@ -11,6 +11,7 @@
 
 mod attributes;
 pub(crate) mod c_module;
+pub(crate) mod changes;
 pub(crate) mod control;
 pub(crate) mod family;
 mod files;
@@ -27,6 +28,7 @@ use crate::ipvs::{
     NetnsState,
     Scheduler, //
 };
+use changes::Changes;
 use core::sync::atomic::{
     AtomicU32,
     AtomicUsize,
@@ -42,6 +44,11 @@ use kernel::{
 };
 use settings::Values;
 
+pub(crate) use changes::{
+    Change,
+    Kind as ChangeKind,
+    Reason as ChangeReason, //
+};
 pub(crate) use control::{
     Controlled,
     Known,
@@ -67,9 +74,12 @@ const USERS_ENTRIES: usize = 1 << 18;
 const USERS_UNFREED: usize = USERS_ENTRIES / 8;
 
 /// The state of one namespace.
+#[pin_data]
 pub(crate) struct State {
     values: Values,
     files: Arc<Files>,
+    #[pin]
+    changes: Changes,
     /// Whether the namespace belongs to the machine's own user namespace: nothing is bounded then
     /// but the size of each table.
     is_machines: bool,
@@ -97,6 +107,11 @@ impl State {
     #[inline(always)]
     pub(crate) fn get(&self, setting: Setting) -> i32 {
         self.values.get(setting)
+    }
+
+    /// Notes a change of an entry, to tell listeners of it. Any context.
+    pub(crate) fn note_change(&self, change: Change) {
+        self.changes.note(change);
     }
 
     /// Notes that a table got another hash key: a walk over it may have missed an entry, or met one
@@ -163,10 +178,10 @@ impl State {
 
 impl<T: Scheduler<Netns = Self> + Shown> NetnsState<T> for State {
     fn new(net: Net) -> impl PinInit<Self, Error> {
-        let files = Files::new(net)?;
-        Ok(Self {
+        try_pin_init!(Self {
             values: Values::new(net),
-            files,
+            files: Files::new(net)?,
+            changes <- Changes::new(net),
             is_machines: net.is_of_initial_user(),
             used: AtomicUsize::new(0),
             services: AtomicUsize::new(0),
@@ -180,6 +195,7 @@ impl<T: Scheduler<Netns = Self> + Shown> NetnsState<T> for State {
 
     fn hide(&self) {
         self.files.hide();
+        self.changes.close();
     }
 
     fn hide_all() {

@@ -22,6 +22,7 @@ use super::attributes::{
 use crate::{
     bindings,
     ipvs::{
+        Net,
         Netns,
         Scheduler, //
     }, //
@@ -232,7 +233,8 @@ pub(crate) unsafe fn dump<T: Scheduler>(
 ///
 /// # Invariants
 ///
-/// `skb` is a buffer for messages that answer `info`; `callback` is that of the dump, or null.
+/// `skb` is a buffer for messages that answer `info`, or for events if that is null; `callback` is
+/// that of the dump, or null.
 pub(crate) struct Buffer {
     skb: *mut bindings::sk_buff,
     info: *mut bindings::genl_info,
@@ -259,7 +261,7 @@ impl Buffer {
         fill: impl FnOnce(&mut Message<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let length = self.len();
-        // SAFETY: By the type invariants all three are valid, or the last one null.
+        // SAFETY: By the type invariants all three are valid, or the last ones null.
         let header = unsafe { bindings::lblc_rs_nl_begin(self.skb, self.info, self.callback) };
         if header.is_null() {
             return Err(EMSGSIZE.into());
@@ -318,6 +320,33 @@ impl Message<'_> {
     /// The number of bytes in the buffer.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+/// Sends an event, which `fill` fills in, to the listeners in a namespace. Process context. Fails
+/// with `ESRCH` if nobody listens, `ENOMEM`, or as `fill` does.
+///
+/// The caller must keep `net` live.
+pub(super) fn multicast(net: Net, fill: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
+    // SAFETY: An FFI call with no requirement.
+    let skb = unsafe { bindings::lblc_rs_nl_new() };
+    if skb.is_null() {
+        return Err(ENOMEM);
+    }
+    // INVARIANT: `skb` is a new message buffer, for an event.
+    let mut buffer = Buffer {
+        skb,
+        info: core::ptr::null_mut(),
+        callback: core::ptr::null_mut(),
+    };
+    match buffer.message(fill) {
+        // SAFETY: `skb` is a whole message, and is consumed; `net` is live by its invariants.
+        Ok(()) => to_result(unsafe { bindings::lblc_rs_nl_multicast(net.as_ptr(), skb) }),
+        Err(error) => {
+            // SAFETY: `skb` was allocated above, and was not sent.
+            unsafe { bindings::lblc_rs_nl_free(skb) };
+            Err(error)
+        }
     }
 }
 

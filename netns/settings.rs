@@ -107,6 +107,18 @@ settings! {
             users_max: 1 << 18,
         }),
     }
+    /// For how long the table of a service that was unbound is kept for another service of the same
+    /// identity, in jiffies. 0: not at all.
+    Keep {
+        name: c"lblc_rs_keep",
+        mode: 0o644,
+        kind: Kind::Seconds(Bounds {
+            default: 60 * HZ as c_int,
+            min: 0,
+            max: c_int::MAX,
+            users_max: c_int::MAX,
+        }),
+    }
     /// A secret that directors share, on which the order of the servers for a key depends: see
     /// `lblc/rendezvous.rs`.
     Seed {

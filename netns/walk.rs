@@ -176,7 +176,8 @@ pub(super) fn delete_wanted<T: Controlled>(
             for _ in 0..SLICE {
                 let end = found.state().range_end(*hash);
                 let chosen = |entry: &Known| walk.filter.wants(entry);
-                let gone = found.state().delete(*hash..end, &chosen);
+                let hashes = *hash..end;
+                let gone = found.state().delete(found.service(), hashes, &chosen);
                 deleted = deleted.wrapping_add(gone);
                 *hash = end;
                 if end >= HASHES {
@@ -205,7 +206,7 @@ fn fill<T: Controlled>(
     let before = buffer.len();
     let mut full = Ok(());
     let put = buffer.message(|message| {
-        put_service(message, found.service())?;
+        put_service(message, found.service().identity())?;
         let empty = message.len();
         for _ in 0..SLICE {
             let mut end = state.range_end(*hash);

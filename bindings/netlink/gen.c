@@ -26,13 +26,14 @@ const struct nla_policy ip_vs_lblc_rs_entry_nl_policy[LBLC_RS_A_ENTRY_REMOVED + 
 	[LBLC_RS_A_ENTRY_REMOVED] = { .type = NLA_FLAG, },
 };
 
-const struct nla_policy ip_vs_lblc_rs_filter_nl_policy[LBLC_RS_A_FILTER_REMOVED + 1] = {
+const struct nla_policy ip_vs_lblc_rs_filter_nl_policy[LBLC_RS_A_FILTER_IDLE_MAX + 1] = {
 	[LBLC_RS_A_FILTER_SERVER_ADDR] = NLA_POLICY_MAX_LEN(16),
 	[LBLC_RS_A_FILTER_SERVER_PORT] = { .type = NLA_BE16, },
 	[LBLC_RS_A_FILTER_PREFIX] = NLA_POLICY_MAX_LEN(16),
 	[LBLC_RS_A_FILTER_PREFIX_LEN] = NLA_POLICY_MAX(NLA_U8, 128),
 	[LBLC_RS_A_FILTER_IDLE_MIN] = { .type = NLA_UINT, },
 	[LBLC_RS_A_FILTER_REMOVED] = { .type = NLA_FLAG, },
+	[LBLC_RS_A_FILTER_IDLE_MAX] = { .type = NLA_UINT, },
 };
 
 const struct nla_policy ip_vs_lblc_rs_service_nl_policy[LBLC_RS_A_SERVICE_FWMARK + 1] = {
@@ -116,4 +117,8 @@ const struct genl_split_ops ip_vs_lblc_rs_nl_ops[6] = {
 		.maxattr	= LBLC_RS_A_FILTER,
 		.flags		= GENL_UNS_ADMIN_PERM | GENL_CMD_CAP_DO,
 	},
+};
+
+static const struct genl_multicast_group ip_vs_lblc_rs_nl_mcgrps[] = {
+	[IP_VS_LBLC_RS_NLGRP_CHANGES] = { "changes", },
 };

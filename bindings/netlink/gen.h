@@ -14,7 +14,7 @@
 
 /* Common nested types */
 extern const struct nla_policy ip_vs_lblc_rs_entry_nl_policy[LBLC_RS_A_ENTRY_REMOVED + 1];
-extern const struct nla_policy ip_vs_lblc_rs_filter_nl_policy[LBLC_RS_A_FILTER_REMOVED + 1];
+extern const struct nla_policy ip_vs_lblc_rs_filter_nl_policy[LBLC_RS_A_FILTER_IDLE_MAX + 1];
 extern const struct nla_policy ip_vs_lblc_rs_service_nl_policy[LBLC_RS_A_SERVICE_FWMARK + 1];
 
 /* Ops table for ip_vs_lblc_rs */
@@ -32,5 +32,9 @@ int ip_vs_lblc_rs_nl_entry_set_doit(struct sk_buff *skb,
 				    struct genl_info *info);
 int ip_vs_lblc_rs_nl_entry_del_doit(struct sk_buff *skb,
 				    struct genl_info *info);
+
+enum {
+	IP_VS_LBLC_RS_NLGRP_CHANGES,
+};
 
 #endif /* _LINUX_IP_VS_LBLC_RS_GEN_H */

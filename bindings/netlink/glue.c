@@ -8,6 +8,26 @@
 #include "gen.h"
 #include "glue.h"
 
+/* The generated array has no flags. */
+static const struct genl_multicast_group lblc_rs_nl_groups[] = {
+	[IP_VS_LBLC_RS_NLGRP_CHANGES] = {
+		.name	= IP_VS_LBLC_RS_MCGRP_CHANGES,
+		.flags	= GENL_MCAST_CAP_NET_ADMIN,
+	},
+};
+
+/*
+ * Whether a socket has ever joined the group. They are not counted: a socket may join or leave
+ * several times, and is heard of each time.
+ */
+bool lblc_rs_nl_joined;
+
+static int lblc_rs_nl_bind(int group)
+{
+	WRITE_ONCE(lblc_rs_nl_joined, true);
+	return 0;
+}
+
 /* Not __ro_after_init: a work item registers it, after the init of the module. */
 static struct genl_family lblc_rs_nl_family = {
 	.name		= IP_VS_LBLC_RS_FAMILY_NAME,
@@ -17,18 +37,53 @@ static struct genl_family lblc_rs_nl_family = {
 	.module		= THIS_MODULE,
 	.split_ops	= ip_vs_lblc_rs_nl_ops,
 	.n_split_ops	= ARRAY_SIZE(ip_vs_lblc_rs_nl_ops),
+	.mcgrps		= lblc_rs_nl_groups,
+	.n_mcgrps	= ARRAY_SIZE(lblc_rs_nl_groups),
+	.bind		= lblc_rs_nl_bind,
 };
+
+/* Whether the family, and so the number of its group, can be used; and protects that use. */
+static bool lblc_rs_nl_registered;
+static DEFINE_MUTEX(lblc_rs_nl_mutex);
 
 /* The family has bit fields, and the pointer to this module. */
 int lblc_rs_nl_register(void)
 {
-	return genl_register_family(&lblc_rs_nl_family);
+	int error = genl_register_family(&lblc_rs_nl_family);
+
+	WRITE_ONCE(lblc_rs_nl_registered, !error);
+	return error;
 }
 
 /* As above. */
 void lblc_rs_nl_unregister(void)
 {
+	mutex_lock(&lblc_rs_nl_mutex);
+	WRITE_ONCE(lblc_rs_nl_registered, false);
+	mutex_unlock(&lblc_rs_nl_mutex);
 	genl_unregister_family(&lblc_rs_nl_family);
+}
+
+/* Inline. Of all network namespaces: the core asks for one, but does not look at it. */
+bool lblc_rs_nl_has_listeners(void)
+{
+	return READ_ONCE(lblc_rs_nl_registered) &&
+	       genl_has_listeners(&lblc_rs_nl_family, &init_net, IP_VS_LBLC_RS_NLGRP_CHANGES);
+}
+
+/* Inline. Consumes @skb. The number of the group may be that of another family after ours. */
+int lblc_rs_nl_multicast(struct net *net, struct sk_buff *skb)
+{
+	int error = -ESRCH;
+
+	mutex_lock(&lblc_rs_nl_mutex);
+	if (lblc_rs_nl_registered)
+		error = genlmsg_multicast_netns(&lblc_rs_nl_family, net, skb, 0,
+						IP_VS_LBLC_RS_NLGRP_CHANGES, GFP_KERNEL);
+	else
+		nlmsg_free(skb);
+	mutex_unlock(&lblc_rs_nl_mutex);
+	return error;
 }
 
 /* Inline; whether struct genl_info has a namespace depends on the configuration. */
@@ -79,13 +134,19 @@ void lblc_rs_nl_free(struct sk_buff *skb)
 	nlmsg_free(skb);
 }
 
-/* @cb is NULL if it is not a dump. genlmsg_iput() does not set NLM_F_MULTI. */
+/*
+ * @info is NULL if it is an event, @cb is NULL if it is not a dump. genlmsg_iput() does not set
+ * NLM_F_MULTI.
+ */
 void *lblc_rs_nl_begin(struct sk_buff *skb, const struct genl_info *info,
 		       struct netlink_callback *cb)
 {
-	void *header = genlmsg_put(skb, info->snd_portid, info->snd_seq, info->family,
-				   cb ? NLM_F_MULTI : 0, info->genlhdr->cmd);
+	void *header;
 
+	if (!info)
+		return genlmsg_put(skb, 0, 0, &lblc_rs_nl_family, 0, LBLC_RS_CMD_CHANGE);
+	header = genlmsg_put(skb, info->snd_portid, info->snd_seq, info->family,
+			     cb ? NLM_F_MULTI : 0, info->genlhdr->cmd);
 	if (cb && header)
 		genl_dump_check_consistent(cb, header);
 	return header;

@@ -10,8 +10,12 @@ struct net;
 struct netlink_callback;
 struct sk_buff;
 
+extern bool lblc_rs_nl_joined;
+
 int lblc_rs_nl_register(void);
 void lblc_rs_nl_unregister(void);
+bool lblc_rs_nl_has_listeners(void);
+int lblc_rs_nl_multicast(struct net *net, struct sk_buff *skb);
 struct net *lblc_rs_nl_net(const struct genl_info *info);
 const u8 *lblc_rs_nl_attributes(const struct genl_info *info, size_t *len);
 bool lblc_rs_nl_is_last(const struct sk_buff *skb, const struct genl_info *info);

@@ -165,6 +165,11 @@ impl<T: Item> HashList<T> {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
+    /// Reverts `cancel()`, when the calls that were to return have returned. Any context.
+    pub(crate) fn resume(&self) {
+        self.cancelled.store(false, Ordering::Relaxed);
+    }
+
     /// Whether `cancel()` was called.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)

@@ -70,15 +70,16 @@ impl<'g, T: Item> Writer<'g, T> {
 }
 
 impl<T: Item> HashList<T> {
-    /// Inserts `entry`, and returns the number of entries in its bucket. If that has an item for
-    /// which `is_it` is true, calls `found` with it instead, under the lock, drops `entry`, and
-    /// returns the result as an error. Any context but hard interrupt; spins with bottom halves
-    /// off.
+    /// Inserts `entry`, calls `inserted`, under the lock, and returns the number of entries in its
+    /// bucket. If that has an item for which `is_it` is true, calls `found` with it instead, under
+    /// the lock, drops `entry`, and returns the result as an error. Any context but hard interrupt;
+    /// spins with bottom halves off.
     pub(crate) fn insert<R>(
         &self,
         entry: NodeBox<T>,
         is_it: impl Fn(&T) -> bool,
         found: impl FnOnce(&T) -> R,
+        inserted: impl FnOnce(),
         rcu: ReadSide<'_>,
     ) -> Result<usize, R> {
         let mut writer = self.lock(|hash| entry.item.hash(hash), rcu);
@@ -98,6 +99,7 @@ impl<T: Item> HashList<T> {
         // SAFETY: As above.
         unsafe { writer.current.push(entry) };
         self.changes.entries.fetch_add(1, Ordering::Relaxed);
+        inserted();
         Ok(length)
     }
 }

@@ -23,6 +23,46 @@ enum ip_vs_lblc_rs_set_mode {
 	IP_VS_LBLC_RS_SET_MODE_KEEP_NEWER,
 };
 
+/**
+ * enum ip_vs_lblc_rs_change_kind - What happened to an entry.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_INSERT: It was made.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_REPLACE: It was reassigned to another server.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_EXPIRE: It was collected after it had been idle.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_EVICT: It made room for another one.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_DELETE: entry-del removed it.
+ */
+enum ip_vs_lblc_rs_change_kind {
+	IP_VS_LBLC_RS_CHANGE_KIND_INSERT,
+	IP_VS_LBLC_RS_CHANGE_KIND_REPLACE,
+	IP_VS_LBLC_RS_CHANGE_KIND_EXPIRE,
+	IP_VS_LBLC_RS_CHANGE_KIND_EVICT,
+	IP_VS_LBLC_RS_CHANGE_KIND_DELETE,
+};
+
+/**
+ * enum ip_vs_lblc_rs_change_reason - Why an entry was made or reassigned. All
+ *   but operator are counters, which ip_vs_lblc_rs(4) explains.
+ * @IP_VS_LBLC_RS_CHANGE_REASON_UNKNOWN: The address had no entry.
+ * @IP_VS_LBLC_RS_CHANGE_REASON_EXPIRED: The entry had been idle for longer
+ *   than the expiration.
+ * @IP_VS_LBLC_RS_CHANGE_REASON_UNAVAILABLE: The server was not in the service.
+ * @IP_VS_LBLC_RS_CHANGE_REASON_WEIGHT0: The server was quiesced.
+ * @IP_VS_LBLC_RS_CHANGE_REASON_OVERLOADED: The server had more connections
+ *   than its weight, and another one less than half of its own.
+ * @IP_VS_LBLC_RS_CHANGE_REASON_THRESHOLD: The server had reached its upper
+ *   connection threshold.
+ * @IP_VS_LBLC_RS_CHANGE_REASON_OPERATOR: entry-set.
+ */
+enum ip_vs_lblc_rs_change_reason {
+	IP_VS_LBLC_RS_CHANGE_REASON_UNKNOWN,
+	IP_VS_LBLC_RS_CHANGE_REASON_EXPIRED,
+	IP_VS_LBLC_RS_CHANGE_REASON_UNAVAILABLE,
+	IP_VS_LBLC_RS_CHANGE_REASON_WEIGHT0,
+	IP_VS_LBLC_RS_CHANGE_REASON_OVERLOADED,
+	IP_VS_LBLC_RS_CHANGE_REASON_THRESHOLD,
+	IP_VS_LBLC_RS_CHANGE_REASON_OPERATOR,
+};
+
 enum {
 	LBLC_RS_A_SERVICE_AF = 1,
 	LBLC_RS_A_SERVICE_PROTOCOL,
@@ -52,6 +92,7 @@ enum {
 	LBLC_RS_A_FILTER_PREFIX_LEN,
 	LBLC_RS_A_FILTER_IDLE_MIN,
 	LBLC_RS_A_FILTER_REMOVED,
+	LBLC_RS_A_FILTER_IDLE_MAX,
 
 	__LBLC_RS_A_FILTER_MAX,
 	LBLC_RS_A_FILTER_MAX = (__LBLC_RS_A_FILTER_MAX - 1)
@@ -80,6 +121,17 @@ enum {
 };
 
 enum {
+	LBLC_RS_A_CHANGE_KIND = 1,
+	LBLC_RS_A_CHANGE_ENTRY,
+	LBLC_RS_A_CHANGE_REASON,
+	LBLC_RS_A_CHANGE_OLD_SERVER_ADDR,
+	LBLC_RS_A_CHANGE_OLD_SERVER_PORT,
+
+	__LBLC_RS_A_CHANGE_MAX,
+	LBLC_RS_A_CHANGE_MAX = (__LBLC_RS_A_CHANGE_MAX - 1)
+};
+
+enum {
 	LBLC_RS_A_SERVICE = 1,
 	LBLC_RS_A_ENTRY,
 	LBLC_RS_A_FILTER,
@@ -95,6 +147,9 @@ enum {
 	LBLC_RS_A_KEPT,
 	LBLC_RS_A_FAILED,
 	LBLC_RS_A_DELETED,
+	LBLC_RS_A_PARKED,
+	LBLC_RS_A_CHANGE,
+	LBLC_RS_A_PASSED_OVER,
 
 	__LBLC_RS_A_MAX,
 	LBLC_RS_A_MAX = (__LBLC_RS_A_MAX - 1)
@@ -105,9 +160,12 @@ enum {
 	LBLC_RS_CMD_ENTRY_GET,
 	LBLC_RS_CMD_ENTRY_SET,
 	LBLC_RS_CMD_ENTRY_DEL,
+	LBLC_RS_CMD_CHANGE,
 
 	__LBLC_RS_CMD_MAX,
 	LBLC_RS_CMD_MAX = (__LBLC_RS_CMD_MAX - 1)
 };
+
+#define IP_VS_LBLC_RS_MCGRP_CHANGES	"changes"
 
 #endif /* _UAPI_LINUX_IP_VS_LBLC_RS_H */

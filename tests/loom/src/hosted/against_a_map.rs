@@ -304,6 +304,13 @@ fn an_abandoned_table_is_left_alone() {
     both.table.rebuild(6, Some(Hash(1))).unwrap();
     both.take(&Step::Find(1));
     both.take(&Step::Forget(1));
+    both.table.resume();
+    assert!(!both.table.is_cancelled());
+    both.table.rebuild(6, Some(Hash(1))).unwrap();
+    both.bits = 6;
+    for key in 0..KEYS {
+        both.take(&Step::Find(key));
+    }
 }
 
 #[test]
@@ -331,7 +338,7 @@ fn a_removed_entry_has_the_locked_hash_in_both_arrays() {
         for key in NEIGHBOURS {
             let (value, alive) = (AtomicU32::new(0), alive.clone());
             let new = NodeBox::new(Node::new(Thing { key, value, alive }));
-            let inserted = table.insert(new, |thing| thing.key == key, |_| (), rcu);
+            let inserted = table.insert(new, |thing| thing.key == key, |_| (), || (), rcu);
             assert!(inserted.is_ok());
         }
     }

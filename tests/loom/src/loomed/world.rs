@@ -121,7 +121,7 @@ impl World {
         let new = Thing::new(key, value);
         let turn = |thing: &Thing| thing.value.store(value as *mut (), Ordering::Relaxed);
         self.list
-            .insert(new, |thing| thing.key() == key, turn, rcu)
+            .insert(new, |thing| thing.key() == key, turn, || (), rcu)
             .is_ok()
     }
 

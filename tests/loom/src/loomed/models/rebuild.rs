@@ -249,6 +249,26 @@ fn cancel_a_rebuild_under_two_writers() {
     });
 }
 
+/// As when a table is parked, and adopted by another service.
+#[test]
+fn rebuild_again_after_a_cancelled_rebuild() {
+    explore_with(2, || {
+        let world = World::new(TOGETHER, &[1, 2]);
+        let builder = spawn(1, move || world.rebuild(1, Some(LAST)));
+        world.list().cancel();
+        assert!(world.put(3, 30));
+        builder.join().unwrap();
+        world.list().resume();
+        let builder = spawn(1, move || world.rebuild(1, Some(LAST)));
+        assert!(world.forget(1));
+        assert!(world.put(4, 40));
+        assert_eq!(world.find(2), Some(20));
+        builder.join().unwrap();
+        world.is(&[(2, 20), (3, 30), (4, 40)]);
+        world.drop();
+    });
+}
+
 #[test]
 fn two_rebuild_at_once() {
     explore(|| {

@@ -65,6 +65,12 @@ const CANCEL: Job = |world| {
     world.list().reclaim();
 };
 
+const RESUME: Job = |world| {
+    CANCEL(world);
+    world.list().resume();
+    world.rebuild(1, Some(LAST));
+};
+
 /// Uses an entry for a while.
 const READ: Job = |world| {
     let section = read_lock();
@@ -103,6 +109,8 @@ trios! {
     work_and_remove_and_read: 2, [REKEY_AND_RECLAIM, REMOVE, READ] => REMOVED;
     cancel_and_insert_and_read: 3, [CANCEL, INSERT, READ] => INSERTED;
     cancel_and_remove_and_read: 3, [CANCEL, REMOVE, READ] => REMOVED;
+    resume_and_insert_and_read: 2, [RESUME, INSERT, READ] => INSERTED;
+    resume_and_remove_and_read: 2, [RESUME, REMOVE, READ] => REMOVED;
     cancel_and_remove_and_insert: 3, [CANCEL, REMOVE, INSERT] => &[(1, 10), (4, 40)];
     reclaim_and_remove_and_insert: 3, [RECLAIM, REMOVE, INSERT] => &[(1, 10), (4, 40)];
 }

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! States that outlive their services. When a service is unbound, its state is parked for
+//! [`Scheduler::keep()`]; a service of the same identity that is bound in time adopts it.
+//!
+//! ```text
+//!            init_service()          done_service()                 time-out, or memory is short
+//!   new ───────────────────> bound ─────────────────> parked ────────────────────────────> freed
+//!                              ▲    work disabled,       │    namespace or module ends
+//!                              └─── servers removed ─────┘    (after a grace period)
+//!                                init_service(), same identity
+//! ```
+//!
+//! A parked state has no service, no timer, and no reference to a server of the core. It belongs to
+//! the list below, but for late calls of `schedule()`, which use their own service and end within a
+//! grace period. A service that adopts the state may use it at the same time as those: both are
+//! readers and writers like any other two. Nothing else uses it, so it needs no module reference.
+//!
+//! The list, [`States`], is protected by the lock of the namespace's services.
+
+use super::{
+    scheduler::{
+        SchedData,
+        Scheduler, //
+    },
+    service::Identity,
+    Netns, //
+};
+use crate::{
+    bindings,
+    jiffies,
+    rcu,
+    work::Work, //
+};
+use core::{
+    mem::ManuallyDrop,
+    ptr::NonNull,
+    sync::atomic::Ordering, //
+};
+use kernel::{
+    container_of,
+    prelude::*,
+    rbtree::RBTree,
+    time::Jiffies, //
+};
+
+/// How many states may be parked in a network namespace.
+const MAX_STATES: usize = 4096;
+
+/// How many entries they may have together, unless there is only one.
+const MAX_ENTRIES: usize = 1 << 22;
+
+/// The state of a service that was unbound. Its drop frees it, after a grace period.
+///
+/// # Invariants
+///
+/// `bound` came from `KBox::into_raw()` and is owned. Its work item is disabled, and it is not
+/// listed.
+pub(super) struct Parked<T: Scheduler> {
+    bound: NonNull<SchedData<T>>,
+    /// When it was parked, in jiffies.
+    since: Jiffies,
+    /// How many entries it had then.
+    entries: usize,
+}
+
+// SAFETY: A `SchedData<T>` may be used and dropped by any thread.
+unsafe impl<T: Scheduler> Send for Parked<T> {}
+
+impl<T: Scheduler> Parked<T> {
+    /// Takes over the state of a service that is unbound.
+    ///
+    /// # Safety
+    ///
+    /// As the type invariants say; and new calls of `schedule()` do not find the state.
+    pub(super) unsafe fn new(bound: NonNull<SchedData<T>>) -> Self {
+        // SAFETY: The caller promises that `bound` is owned.
+        let entries = unsafe { bound.as_ref() }.state.num_entries();
+        // INVARIANT: As the caller promises.
+        Self {
+            bound,
+            since: jiffies::now(),
+            entries,
+        }
+    }
+
+    /// The state.
+    pub(super) fn bound(&self) -> &SchedData<T> {
+        // SAFETY: By the type invariants `bound` is owned.
+        unsafe { self.bound.as_ref() }
+    }
+
+    /// Gives the state to a service.
+    pub(super) fn into_bound(self) -> NonNull<SchedData<T>> {
+        ManuallyDrop::new(self).bound
+    }
+
+    /// For how many jiffies it is kept yet, of `keep`.
+    pub(super) fn left(&self, keep: Jiffies) -> Jiffies {
+        let parked = jiffies::now().wrapping_sub(self.since);
+        keep.saturating_sub(parked)
+    }
+
+    /// Frees it at once. Process context.
+    ///
+    /// # Safety
+    ///
+    /// A grace period has passed since it was parked.
+    pub(super) unsafe fn free(self) {
+        let bound = self.into_bound();
+        // SAFETY: By the type invariants it came from `KBox::into_raw()`. It is dropped in place;
+        // the caller promises that late calls of `schedule()` have ended.
+        drop(unsafe { KBox::from_raw(bound.as_ptr()) });
+    }
+}
+
+impl<T: Scheduler> Drop for Parked<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariants the state is owned and its work item disabled; so nothing
+        // uses it after the grace period, and it was not queued before.
+        unsafe { self.bound.as_ref().rcu_work.queue_after_grace_period() };
+    }
+}
+
+impl<T: Scheduler> Netns<T> {
+    /// Parks a state for a service of this identity, or frees it. Process context, under the
+    /// service mutex.
+    pub(super) fn park(&self, identity: Identity, parked: Parked<T>) {
+        self.services.lock().parked.insert(identity, parked);
+        self.has_parked.store(true, Ordering::Relaxed);
+        self.work.queue_in(T::keep(self.state()));
+    }
+
+    /// Takes out the state that is parked for a service of this identity, unless it was kept for
+    /// too long. Process context.
+    pub(super) fn unpark(&self, identity: Identity) -> Option<Parked<T>> {
+        let parked = self.services.lock().parked.take(identity);
+        parked.filter(|parked| parked.left(T::keep(self.state())) != 0)
+    }
+
+    /// Frees all parked states, but for one that is for a service of this identity, and waits for
+    /// that. Returns whether there was any. Process context, under the service mutex; waits for a
+    /// grace period.
+    pub(super) fn free_parked_but(&self, identity: Identity) -> bool {
+        let wanted = self.services.lock().parked.take(identity);
+        let next = || self.services.lock().parked.take_any(|_| true);
+        let mut waited = false;
+        while let Some(parked) = next() {
+            if !waited {
+                rcu::synchronize();
+                waited = true;
+            }
+            // SAFETY: States are parked under the service mutex, which the caller holds: this one
+            // was parked before the grace period began.
+            unsafe { parked.free() };
+        }
+        if let Some(wanted) = wanted {
+            self.services.lock().parked.insert(identity, wanted);
+        }
+        waited
+    }
+
+    /// Memory is short, or what the namespace may have of it: lets parked states be freed. Any
+    /// context.
+    pub(crate) fn give_back_parked(&self) {
+        if self.has_parked.load(Ordering::Relaxed) {
+            self.unwanted.store(true, Ordering::Relaxed);
+            self.work.queue();
+        }
+    }
+
+    /// Frees the parked states that were kept for as long as they may be, or all if they are
+    /// unwanted.
+    ///
+    /// # Safety
+    ///
+    /// Called by the queue with the work item of a pinned `Netns<T>`.
+    pub(super) unsafe extern "C" fn free_parked(work: *mut bindings::work_struct) {
+        // SAFETY: `Work` begins with its `work_struct`, and this one is in a `Netns<T>`, which is
+        // alive because `close()` waits for us before the namespace's reference is dropped.
+        let netns = unsafe { &*container_of!(work.cast::<Work>(), Self, work) };
+        netns.work.begin();
+        let keep = match netns.unwanted.swap(false, Ordering::Relaxed) {
+            true => 0,
+            false => T::keep(netns.state()),
+        };
+        let next = || {
+            let mut services = netns.services.lock();
+            services.parked.take_any(|parked| parked.left(keep) == 0)
+        };
+        while next().is_some() {}
+        let services = netns.services.lock();
+        let left = services.parked.iter().map(|(_, it)| it.left(keep)).min();
+        // Under the lock, so that it is not cleared after another state was parked.
+        netns.has_parked.store(left.is_some(), Ordering::Relaxed);
+        if let Some(left) = left {
+            netns.work.queue_in(left);
+        }
+    }
+
+    /// The namespace, or the module, ends: frees all parked states, and parks no other one. Process
+    /// context, perhaps under the pernet rwsem.
+    pub(super) fn close(&self) {
+        self.services.lock().parked.close();
+        self.work.disable();
+    }
+
+    /// Calls `f` with the parked states, and for how many jiffies each is kept yet, until it
+    /// returns false. Process context; `f` runs under the namespace's mutex.
+    pub(crate) fn each_parked(&self, mut f: impl FnMut(Identity, &T, Jiffies) -> bool) {
+        let keep = T::keep(self.state());
+        let services = self.services.lock();
+        let mut all = services.parked.iter();
+        let _ = all.all(|(identity, it)| f(*identity, &it.bound().state, it.left(keep)));
+    }
+}
+
+/// The parked states of a namespace, by the identities of their services.
+pub(super) struct States<T: Scheduler> {
+    by_identity: RBTree<Identity, Parked<T>>,
+    number: usize,
+    entries: usize,
+    /// The namespace ends: nothing is parked any more.
+    closed: bool,
+}
+
+impl<T: Scheduler> States<T> {
+    pub(super) fn new() -> Self {
+        Self {
+            by_identity: RBTree::new(),
+            number: 0,
+            entries: 0,
+            closed: false,
+        }
+    }
+
+    /// The states, in the order of the identities.
+    fn iter(&self) -> impl Iterator<Item = (&Identity, &Parked<T>)> {
+        self.by_identity.iter()
+    }
+
+    /// Keeps a state for a service of this identity. The state is dropped if the namespace has
+    /// ended or memory is short, and the oldest ones are dropped if there are too many.
+    fn insert(&mut self, identity: Identity, parked: Parked<T>) {
+        if self.closed {
+            return;
+        }
+        let entries = parked.entries;
+        drop(self.take(identity));
+        while self.number > 0
+            && (self.number >= MAX_STATES || self.entries.saturating_add(entries) > MAX_ENTRIES)
+        {
+            let now = jiffies::now();
+            let age = |(_, parked): &(&Identity, &Parked<T>)| now.wrapping_sub(parked.since);
+            let oldest = self.iter().max_by_key(age);
+            let Some(oldest) = oldest.map(|(identity, _)| *identity) else {
+                break;
+            };
+            drop(self.take(oldest));
+        }
+        let tree = &mut self.by_identity;
+        if tree
+            .try_create_and_insert(identity, parked, GFP_KERNEL_ACCOUNT)
+            .is_ok()
+        {
+            self.number = self.number.wrapping_add(1);
+            self.entries = self.entries.wrapping_add(entries);
+        }
+    }
+
+    /// Takes out the state for a service of this identity.
+    fn take(&mut self, identity: Identity) -> Option<Parked<T>> {
+        let parked = self.by_identity.remove(&identity)?;
+        self.number = self.number.wrapping_sub(1);
+        self.entries = self.entries.wrapping_sub(parked.entries);
+        Some(parked)
+    }
+
+    /// Takes out a state for which `chosen` is true.
+    fn take_any(&mut self, chosen: impl Fn(&Parked<T>) -> bool) -> Option<Parked<T>> {
+        let chosen = |(_, parked): &(&Identity, &Parked<T>)| chosen(parked);
+        let identity = self.iter().find(chosen).map(|(identity, _)| *identity)?;
+        self.take(identity)
+    }
+
+    /// Drops all states, and keeps no other one.
+    fn close(&mut self) {
+        self.closed = true;
+        while self.take_any(|_| true).is_some() {}
+    }
+}

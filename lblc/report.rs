@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Tells listeners what happens to the entries of a table. All functions are called under the lock
+//! of the entry's chain, so that the changes of one entry are told in their order.
+
+use super::{
+    counters::Event,
+    entry::Entry,
+    policy::idle_time,
+    table::Table, //
+};
+use crate::{
+    ipvs::{
+        Address,
+        Server,
+        Service, //
+    },
+    jiffies::{
+        self,
+        milliseconds, //
+    },
+    netns::{
+        changes,
+        Change,
+        ChangeKind,
+        ChangeReason,
+        Known,
+        State, //
+    },
+    rcu::ReadSide, //
+};
+use kernel::time::Jiffies;
+
+/// What is known of an entry.
+pub(super) fn known(entry: &Entry, rcu: ReadSide<'_>) -> Known {
+    let server = entry.server(rcu);
+    Known {
+        key: entry.key(),
+        server: server.endpoint(),
+        idle: milliseconds(entry.idle(jiffies::now())),
+        removed: server.is_removed(),
+    }
+}
+
+impl Table {
+    /// Where changes of the service's table are told.
+    pub(super) fn told<'a>(&'a self, service: &'a Service) -> (&'a Service, &'a State) {
+        (service, self.netns.state())
+    }
+}
+
+/// Why a decision led to another server.
+pub(super) fn reason(event: Event) -> ChangeReason {
+    match event {
+        Event::Expired => ChangeReason::Expired,
+        Event::Unavailable => ChangeReason::Unavailable,
+        Event::Weight0 => ChangeReason::Weight0,
+        Event::Overloaded => ChangeReason::Overloaded,
+        Event::Threshold => ChangeReason::Threshold,
+        _ => ChangeReason::Unknown,
+    }
+}
+
+/// An entry of `service` was made: `key` goes to `server`, and was last used at `last_use`.
+#[inline(always)]
+pub(super) fn inserted(
+    (service, state): (&Service, &State),
+    key: Address,
+    (server, last_use): (&Server, Jiffies),
+    reason: ChangeReason,
+) {
+    if changes::may_be_heard() {
+        state.note_change(Change {
+            service: service.identity(),
+            kind: ChangeKind::Insert,
+            entry: Known {
+                key,
+                server: server.endpoint(),
+                idle: milliseconds(idle_time(jiffies::now(), last_use)),
+                removed: server.is_removed(),
+            },
+            reason: Some(reason),
+            old: None,
+        });
+    }
+}
+
+/// `entry` of `service` was turned from the server `old` to another one.
+#[inline(always)]
+pub(super) fn turned(
+    (service, state): (&Service, &State),
+    entry: &Entry,
+    old: &Server,
+    reason: ChangeReason,
+    rcu: ReadSide<'_>,
+) {
+    if changes::may_be_heard() {
+        state.note_change(Change {
+            service: service.identity(),
+            kind: ChangeKind::Replace,
+            entry: known(entry, rcu),
+            reason: Some(reason),
+            old: Some(old.endpoint()),
+        });
+    }
+}
+
+/// `entry` of `service` was removed.
+#[inline(always)]
+pub(super) fn removed(
+    (service, state): (&Service, &State),
+    entry: &Entry,
+    kind: ChangeKind,
+    rcu: ReadSide<'_>,
+) {
+    if changes::may_be_heard() {
+        state.note_change(Change {
+            service: service.identity(),
+            kind,
+            entry: known(entry, rcu),
+            reason: None,
+            old: None,
+        });
+    }
+}
