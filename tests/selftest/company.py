@@ -36,7 +36,8 @@ def user_namespace():
 
 MACHINES, ROOTS, USERS = "machine's", "root's", "user's"
 PATHS = {MACHINES: MACHINE, ROOTS: HERE, USERS: user_namespace()}
-OWN = {"lblc_rs_max_entries": (FILE, str(DEFAULT_LIMIT)), "lblc_rs_seed": ("0o100600", "0")}
+OWN = {"lblc_rs_max_entries": (FILE, str(DEFAULT_LIMIT)), "lblc_rs_seed": ("0o100600", "0"),
+       "lblc_rs_keep": (FILE, "60")}
 
 
 def tree():

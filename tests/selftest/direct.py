@@ -104,7 +104,7 @@ def answers(where, order, flag="-b flag-2", seed=0, ipv6=False):
     run(f"ip netns add {where}", check=False)
     six = " -6" if ipv6 else ""
     with inside(where):
-        run("ip link set lo up")
+        run("ip link set lo up && sysctl -qw net.ipv4.vs.lblc_rs_keep=0")
         Pair.ipvs(f"-A -f 2{six} -s lblc_rs {flag}",
                   *(f"-a -f 2{six} -r {f'[fd00::{n}]' if ipv6 else f'10.1.0.{n}'}:0 -g -w {100 * n}" for n in order))
         with open("/proc/sys/net/ipv4/vs/lblc_rs_seed", "w") as file:

@@ -9,6 +9,7 @@ from harness import Skip, case, eq, ge, gt, lacks, load_both, main, run
 from lab import Lab, key, sysctl
 from pair import Pair
 from traces import Trace
+from ynl import Listener
 
 lab = Lab()
 # In all cases, so that idle time passes fast: the estimator of IPVS wakes up 25 times a second, and virtual time stops
@@ -95,7 +96,7 @@ def expiration_0_remembers_nothing():
 @case
 def expired_entries_are_collected_every_half_hour():
     need_virtual_time()
-    clock = assign_to_s1(D, 600)
+    clock, listener = assign_to_s1(D, 600), Listener()
     clock.sleep_until(HALF_HOUR - 10)
     sysctl(EXPIRATION, 86400)               # entries that were not collected are valid again
     eq(lab.send(D[:1]), ["s1"])
@@ -103,6 +104,10 @@ def expired_entries_are_collected_every_half_hour():
     clock.sleep_until(HALF_HOUR + LATE)
     sysctl(EXPIRATION, 86400)
     eq(lab.send(D), ["s1"] + ["s2"] * 7)
+    told = [(change["kind"], change["entry"]["key"]) for _, change in listener.wait(14)]
+    eq(set(told[:7]), {("expire", one) for one in D[1:]}, "what listeners are told first")
+    eq(set(told[7:]), {("insert", one) for one in D[1:]}, "and then")
+    listener.close()
 
 
 def partial_collection(scheduler):

@@ -106,6 +106,7 @@ def load_both():
         unload_all()
         run("modprobe ip_vs_lblc")
         run("modprobe ip_vs_lblc_rs")
+        run("sysctl -qw net.ipv4.vs.lblc_rs_keep=0")  # a table is lost with its service, as C's
 
 
 def commands(title):

@@ -22,9 +22,8 @@ import threading
 
 from harness import SLOW, run, wait_until
 
-VIP = "10.0.1.100"
-VIP6 = "fd00:c::100"
-PORTS = (80, 81)
+VIP, VIP6 = "10.0.1.100", "fd00:c::100"
+PORTS, KEEP = (80, 81), "net/ipv4/vs/lblc_rs_keep"
 SCTP = 132
 PROTOCOLS = {"tcp": (socket.SOCK_STREAM, 0), "udp": (socket.SOCK_DGRAM, 0),
              "sctp": (socket.SOCK_STREAM, SCTP)}
@@ -299,7 +298,8 @@ class Lab:
         return "s" + str(int(address[4:6], 16) - 10)
 
     def clear(self):
-        """Removes all connections and services, for the next case."""
+        """Removes all connections, services and parked tables, for the next case."""
+        run("for one in client director; do ip netns exec $one sysctl -eqw net.ipv4.vs.lblc_rs_keep=0; done")
         for connection in self.conns:
             connection.close()
         self.conns.clear()

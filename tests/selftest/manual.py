@@ -9,7 +9,7 @@ import threading
 
 from documents import blocks, director, follow, without_marks
 from harness import case, commands, eq, has, loaded, main, ne, run, unload_all, wait_until
-from lab import Lab, Traffic, inside, key, sysctl
+from lab import KEEP, Lab, Traffic, inside, key, sysctl
 from lblcctl import NEWER, installed, newer, version
 
 lab = Lab(servers=2)
@@ -229,6 +229,7 @@ def all_destinations_are_forgotten():
     eq({lab.ask(key(n)) for n in range(20)}, {"s2"})
     lab.ipvs(lab.server("-e", "s1", 1000))
     (held,) = lab.hold(key(1))
+    sysctl(KEEP, 60)
     follow(blocks(DAILY, "Forget all destinations")[0])
     goes_on(held)
     has({lab.ask(key(n)) for n in range(20)}, "s1")

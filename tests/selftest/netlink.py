@@ -122,6 +122,10 @@ def a_filter_chooses_in_the_kernel():
     wait_until(lambda: not keys(MARK) - keys(MARK, **{"idle-min": 1200}), "all are idle")
     lab.ask(key(5))
     same(keys(MARK, **{"idle-min": 1000}), {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(5))})
+    set_all(MARK, [entry(6, "s2", 10_000_000), entry(7, "s2", 9_000_000)])
+    same(keys(MARK, **{"idle-max": 5_000_000}),
+         {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(6)), ("FWM 1", key(7))})
+    same(keys(MARK, **{"idle-max": 9_800_000, "idle-min": 5_000_000}), {("FWM 1", key(7))})
 
 
 @case

@@ -7,8 +7,9 @@ the same in each run. IPVS itself walks its list of servers for each change."""
 import os
 import time
 
-from harness import Skip, case, le, load_both, main, run
+from harness import Skip, case, has, le, load_both, main, run
 from memory import available_without_empty_slabs
+from parking import fill
 from sockopt import Ipvs
 
 SERVERS = 4000
@@ -138,6 +139,31 @@ def an_empty_service_takes_no_more_memory_than_with_c():
     c, ours = memory_of_a_service("lblc"), memory_of_a_service("lblc_rs")
     print(f"# a service takes {c} bytes with lblc, {ours} bytes with lblc_rs")
     le(ours, c, "the memory of a service")
+
+
+@case
+def adopting_a_parked_table_costs_the_same_however_large_it_is():
+    """A walk over 32768 entries would take more than 32768 instructions."""
+    run("modprobe ip_vs_lblc_rs && sysctl -qw net.ipv4.vs.lblc_rs_keep=600")
+    ipvs, best = Ipvs(), []
+    ipvs.add(3, "rr")  # IPVS registers its hooks with the first service
+    for mark, entries in (1, 0), (2, 1 << 15):
+        ipvs.add(mark, "lblc_rs")
+        fill(entries, mark=mark)
+        took = []
+        for _ in range(5):
+            time.sleep(3)  # the work item is done
+            ipvs.delete(mark)
+            time.sleep(3)
+            start = time.monotonic_ns()
+            ipvs.add(mark, "lblc_rs")
+            took.append(time.monotonic_ns() - start)
+        with open("/proc/net/ip_vs_lblc_rs") as file:
+            has(file.read(), f"FWM {mark} entries {entries} ")
+        best.append(min(took))
+    print(f"# instructions to bind a service again: {best[0]} with an empty table, {best[1]} with {entries} entries")
+    le(best[1] - best[0], entries // 4, "the instructions for the entries")
+    run("sysctl -qw net.ipv4.vs.lblc_rs_keep=0 && ipvsadm -C")
 
 
 main(Services())

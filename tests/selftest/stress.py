@@ -13,7 +13,7 @@ import time
 
 from counted import DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, TABLE, adds_up, conns, numbers
 from harness import SLOW, case, eq, gt, ksft, le, load_both, loaded, main, run, unload_all, wait_until, with_progress
-from lab import Lab, key, sysctl
+from lab import KEEP, Lab, key, sysctl
 from load import Load
 from sockopt import GONE, Ipvs, allowed
 
@@ -139,7 +139,9 @@ def schedulers_are_swapped_at_full_speed():
     rng, total, now = seeded("swap"), rounds(100, 3000), "lblc_rs"
     with Load(SEED) as load:
         service()
-        for _ in with_progress(range(total)):
+        for step in with_progress(range(total)):
+            if step % 10 == 0:
+                sysctl(KEEP, rng.choice((0, 1, 60)))
             now = rng.choice([name for name in ("lblc_rs", "lblc", "rr", "none") if name != now])
             ipvs.edit(1, now)
             if now != "none" and rng.random() < 0.2:
@@ -199,6 +201,7 @@ def services_are_deleted_while_their_tables_are_rebuilt_and_trimmed():
             for _ in range(rng.randrange(3)):
                 time.sleep(rng.random() / 100)
             stats = numbers(STATS)
+            sysctl(KEEP, 60 if stats["resizes"] % 2 else 0)
             ipvs.delete(1)
             for what in did:
                 did[what] += stats[what]
@@ -305,6 +308,7 @@ def everything_changes_at_once():
 
     def settings(_, rng):
         sysctl(LIMIT, rng.choice((1, 10, 1000, DEFAULT_LIMIT)))
+        sysctl(KEEP, rng.choice((0, 1, 60)))
         try:
             sysctl(EXPIRATION, rng.choice((0, 1, DAY)))
         except FileNotFoundError:  # C's module was just unloaded, and ours has not registered the file yet

@@ -15,7 +15,7 @@ import struct
 import time
 
 from harness import SLOW, load_both, run, wait_until
-from lab import Connection, inside, sysctl
+from lab import KEEP, Connection, inside, sysctl
 
 PORTS, MARKS = (80, 81), ("-f 1", "-f 2")
 HEADERS = ("FWM  00000001", "FWM  00000002")
@@ -52,6 +52,7 @@ class Trace:
         load_both()
         with inside(where):
             sysctl("net/ipv4/icmp_ratelimit", 0)
+            sysctl(KEEP, 0)
         self.begin()
 
     def begin(self):

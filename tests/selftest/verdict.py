@@ -18,7 +18,7 @@ OUT_OF_TREE, UNSIGNED = 1 << 12, 1 << 13
 
 VS = "/proc/sys/net/ipv4/vs"
 MOST = 8                                              # differences shown
-FILES = {"lblc_expiration", "lblc_rs_max_entries", "lblc_rs_seed"}    # removed with the modules
+FILES = {"lblc_expiration", "lblc_rs_keep", "lblc_rs_max_entries", "lblc_rs_seed"}  # removed with the modules
 MACHINE, HERE = "/proc/1/ns/net", "/proc/thread-self/ns/net"
 
 began, before = [], {}

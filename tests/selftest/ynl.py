@@ -6,8 +6,9 @@ import errno
 import json
 import os
 import sys
+import time
 
-from harness import run, wait_until
+from harness import eq, run, wait_until
 from lab import Lab, key
 
 YNL = os.environ.get("YNL_DIR", "/lblc/linux/tools/net/ynl/pyynl")
@@ -122,3 +123,49 @@ def set_all(service, them, mode="replace"):
 
 def answer(created=0, changed=0, kept=0, failed=0):
     return {"created": created, "changed": changed, "kept": kept, "failed": failed}
+
+
+class Listener:
+    """A member of the group: what it was told."""
+
+    def __init__(self):
+        self.family = client()
+        self.family.ntf_subscribe("changes")
+        self.heard, self.passed_over = [], 0
+
+    def listen(self):
+        """Takes in what has arrived."""
+        self.family.check_ntf()
+        while not self.family.async_msg_queue.empty():
+            told = self.family.async_msg_queue.get_nowait()
+            eq(told["name"], "change")
+            message = told["msg"]
+            self.passed_over += message.get("passed-over", 0)
+            service = name(message["service"]) if "service" in message else None
+            self.heard += [(service, change) for change in message.get("change", [])]
+        return self.heard
+
+    def wait(self, number):
+        """Waits for so many changes; returns them, and forgets them."""
+        wait_until(lambda: len(self.listen()) + self.passed_over >= number, f"{number} changes are told")
+        time.sleep(0.3)
+        self.listen()
+        eq((len(self.heard), self.passed_over), (number, 0), "the number of changes")
+        heard, self.heard = self.heard, []
+        return heard
+
+    def until(self, destination):
+        """Waits for a change of this destination."""
+        wait_until(lambda: any(it["entry"]["key"] == destination for _, it in self.listen()),
+                   f"the change of {destination} is told")
+
+    def one(self):
+        """The next change, alone: its service, kind, reason, key, server and the server before it."""
+        (service, change), = self.wait(1)
+        old = change.get("old-server-addr")
+        eq("old-server-port" in change, old is not None)
+        it = change["entry"]
+        return service, change["kind"], change.get("reason"), it["key"], it["server-addr"], old
+
+    def close(self):
+        self.family.sock.close()

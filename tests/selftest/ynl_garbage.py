@@ -52,7 +52,7 @@ class Garbage:
         self.wild = self.maybe(0.6)
         if self.spoil(0.02):
             return "noise", self.random.randbytes(self.random.choice((1, 15, 16, 17, 20, 24, 100, 4000)))
-        number = self.random.randrange(len(self.operations))
+        number = self.random.choice([n for n, it in enumerate(self.operations) if "event" not in it])
         operation = self.operations[number]
         dump = "dump" in operation and self.maybe(0.4)
         kind = operation["dump" if dump else "do"]
