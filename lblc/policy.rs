@@ -5,7 +5,10 @@
 //!
 //! C: `is_overloaded()`, `__ip_vs_lblc_schedule()` and the GC's arithmetic in `ip_vs_lblc.c`.
 
-use super::rendezvous::Score;
+use super::rendezvous::{
+    Draw,
+    Score, //
+};
 use core::cmp::Ordering;
 
 /// A server at one moment, with each counter read once.
@@ -165,11 +168,11 @@ pub(crate) fn least_loaded<D>(
 /// The server for a key that has none, if directors are to agree (`flag-2`): of the servers that
 /// accept connections and have no more connections than their weight, the first in the order of the
 /// key. If all have more, the least loaded one, of equals the earlier in the list. Each server is
-/// read once. `score` computes a server's score from its weight, `tie` compares address and port.
+/// read once. `draw` makes a server's [`Draw`] with its weight, `tie` compares address and port.
 pub(crate) fn first_in_order<D: Copy>(
     listed: impl Iterator<Item = D>,
     read: impl Fn(D) -> DestSnapshot,
-    score: impl Fn(D, i32) -> Score,
+    draw: impl Fn(D, i32) -> Draw,
     tie: impl Fn(D, D) -> Ordering,
 ) -> Option<D> {
     let mut first: Option<(D, Score)> = None;
@@ -186,7 +189,11 @@ pub(crate) fn first_in_order<D: Copy>(
             }
             continue;
         }
-        let score = score(dest, server.weight);
+        let draw = draw(dest, server.weight);
+        if first.is_some_and(|(_, best)| draw.is_behind(&best)) {
+            continue;
+        }
+        let score = draw.score();
         if first.is_none_or(|(first, best)| score.is_before(&best, || tie(dest, first))) {
             first = Some((dest, score));
         }

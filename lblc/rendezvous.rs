@@ -102,6 +102,39 @@ pub(super) fn log(hash: u64) -> u64 {
         .wrapping_sub(below)
 }
 
+/// The mixed hash of a key and a server, and the server's weight: all that its score depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draw {
+    hash: u64,
+    weight: u64,
+}
+
+impl Draw {
+    /// That of a server with this weight, which is positive.
+    #[inline(always)]
+    pub(crate) fn new(key_hash: u64, server_hash: u64, weight: i32) -> Self {
+        Self {
+            hash: join(key_hash, server_hash),
+            weight: u64::from(weight.unsigned_abs()),
+        }
+    }
+
+    /// Whether its score is certainly behind `best`. This costs less than the score, and tells of
+    /// nearly all servers that are behind: -log2(u) is at least 1 - u.
+    #[inline(always)]
+    pub(crate) fn is_behind(self, best: &Score) -> bool {
+        let least_log = !self.hash >> 40;
+        least_log.wrapping_mul(best.weight) > best.log.wrapping_mul(self.weight)
+    }
+
+    pub(crate) fn score(self) -> Score {
+        Score {
+            log: log(self.hash),
+            weight: self.weight,
+        }
+    }
+}
+
 /// How far behind a server is in the order of a key: the first has the lowest score.
 ///
 /// With u uniform in (0, 1], `-log2(u) / weight` is exponentially distributed with a rate in
@@ -115,15 +148,6 @@ pub(crate) struct Score {
 }
 
 impl Score {
-    /// The score of a server with this weight, which is positive.
-    #[inline(always)]
-    pub(crate) fn new(key_hash: u64, server_hash: u64, weight: i32) -> Self {
-        Self {
-            log: log(join(key_hash, server_hash)),
-            weight: u64::from(weight.unsigned_abs()),
-        }
-    }
-
     /// Whether `self` comes before `other`: compares `log / weight` without a division. A weight
     /// and a logarithm have at most 31 bits each, so the products fit. `tie` compares the servers'
     /// address and port: few scores are equal, but the order must not depend on the list's.

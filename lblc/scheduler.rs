@@ -20,7 +20,7 @@ use super::{
     rendezvous::{
         key_hash,
         server_hash,
-        Score, //
+        Draw, //
     },
     report,
     show,
@@ -326,7 +326,7 @@ impl Lblc {
             let first = policy::first_in_order(
                 listed.accepting(),
                 |one| read_open(&one, count_all),
-                |one, weight| Score::new(hash, tag(one), weight),
+                |one, weight| Draw::new(hash, tag(one), weight),
                 |one, other| numbers(one.dest).cmp(&numbers(other.dest)),
             );
             // As in `least_loaded()`.
@@ -337,7 +337,7 @@ impl Lblc {
         let first = policy::first_in_order(
             call.service.dests(rcu),
             |dest| read(dest, count_all),
-            |dest, weight| Score::new(hash, Self::server_tag(dest.endpoint()), weight),
+            |dest, weight| Draw::new(hash, Self::server_tag(dest.endpoint()), weight),
             |one, other| numbers(one).cmp(&numbers(other)),
         );
         first.map(|dest| (dest, servers.find(dest, rcu)))

@@ -4,7 +4,7 @@
 
 use super::{
     policy::{first_in_order, DestSnapshot},
-    rendezvous::{join, key_hash, log, server_hash, siphash, Number, Score, LOG},
+    rendezvous::{join, key_hash, log, server_hash, siphash, Draw, Number, Score, LOG},
 };
 use proptest::prelude::*;
 use std::{cell::RefCell, cmp::Ordering, net::Ipv4Addr};
@@ -55,7 +55,7 @@ fn keys() -> impl Iterator<Item = u64> {
 fn first(key: u64, servers: &[Server]) -> usize {
     let mut best: Option<(usize, Score)> = None;
     for (at, server) in servers.iter().enumerate() {
-        let score = Score::new(key, server.hash, server.weight);
+        let score = Draw::new(key, server.hash, server.weight).score();
         let name = server.name();
         if best
             .is_none_or(|(best, other)| score.is_before(&other, || name.cmp(&servers[best].name())))
@@ -218,16 +218,35 @@ fn equal_scores_go_by_address_and_port() {
     for key in keys().take(200_000) {
         let best = servers[first(key, &servers)];
         assert_eq!(best, reversed[first(key, &reversed)]);
-        let score = Score::new(key, best.hash, best.weight);
+        let score = Draw::new(key, best.hash, best.weight).score();
+        let other = |it: &Server| Draw::new(key, it.hash, it.weight).score();
         equal += servers
             .iter()
-            .filter(|it| !score.is_before(&Score::new(key, it.hash, it.weight), || Ordering::Equal))
+            .filter(|it| !score.is_before(&other(it), || Ordering::Equal))
             .filter(|it| **it != best)
             .inspect(|it| assert!(best.name() < it.name()))
             .count();
     }
     println!("{equal} equal scores");
     assert!(equal > 0, "the case shows nothing");
+}
+
+#[test]
+fn nearly_all_draws_behind_the_first_are_known_without_their_scores() {
+    let servers = farm(&[100; 64]);
+    let (mut behind, mut known) = (0, 0);
+    for key in keys().take(10_000) {
+        let draws = servers.iter().map(|it| Draw::new(key, it.hash, it.weight));
+        let best = servers[first(key, &servers)];
+        let best = Draw::new(key, best.hash, best.weight).score();
+        let others = draws.filter(|it| best.is_before(&it.score(), || Ordering::Less));
+        for draw in others {
+            behind += 1;
+            known += u32::from(draw.is_behind(&best));
+        }
+    }
+    println!("{known} of {behind}");
+    assert!(known * 100 > behind * 95);
 }
 
 #[test]
@@ -272,6 +291,27 @@ proptest! {
     }
 
     #[test]
+    fn a_logarithm_is_at_least_what_its_argument_lacks_to_1(
+        bits in any::<u64>(), shift in 0..64u32, ones: bool
+    ) {
+        let hash = if ones { !(bits >> shift) } else { bits >> shift };
+        prop_assert!(log(hash) >= !hash >> 40);
+    }
+
+    #[test]
+    fn a_draw_that_is_behind_has_a_score_that_is(
+        hashes: [u64; 2], weights in [1..=i32::MAX, 1..=i32::MAX], alike: bool
+    ) {
+        let [one, other] = [0, 1].map(|at| {
+            Draw::new(0, hashes[at], if alike { 100 } else { weights[at] })
+        });
+        let best = other.score();
+        if one.is_behind(&best) {
+            prop_assert!(best.is_before(&one.score(), || Ordering::Greater));
+        }
+    }
+
+    #[test]
     fn the_order_does_not_depend_on_the_list(
         seed: u64,
         key: u128,
@@ -305,7 +345,7 @@ fn chosen(key: u64, readings: &[DestSnapshot]) -> Option<usize> {
             reads.borrow_mut()[at] += 1;
             readings[at]
         },
-        |at, weight| Score::new(key, servers[at].hash, weight),
+        |at, weight| Draw::new(key, servers[at].hash, weight),
         |a, b| servers[a].name().cmp(&servers[b].name()),
     );
     assert_eq!(*reads.borrow(), vec![1; readings.len()]);

@@ -4,7 +4,7 @@
 
 use super::{
     agreement::{mapped, Server},
-    rendezvous::{join, key_hash, log, Number, Score},
+    rendezvous::{join, key_hash, log, Draw, Number},
 };
 use std::{
     cmp::Ordering,
@@ -38,7 +38,7 @@ fn answer(question: &str) -> String {
             (server, Server::new(number(parts[0]), port, weight))
         })
         .collect();
-    let score = |it: &Server| Score::new(key, it.hash, it.weight);
+    let score = |it: &Server| Draw::new(key, it.hash, it.weight).score();
     servers.sort_by(|(_, a), (_, b)| {
         match score(a).is_before(&score(b), || a.name().cmp(&b.name())) {
             true => Ordering::Less,
