@@ -61,8 +61,10 @@ def each_change_is_told_with_its_reason():
     sysctl(LIMIT, 1)
     try:
         send(4)
-        kinds = sorted((change["kind"], change["entry"]["key"]) for _, change in listener.wait(2))
-        eq(kinds, [("evict", key(3)), ("insert", key(4))])
+        changes = {change["kind"]: change["entry"]["key"] for _, change in listener.wait(2)}
+        eq(changes["insert"], key(4))
+        # The sample may have found none of 1024 buckets: then the work item evicts either entry.
+        has((key(3), key(4)), changes["evict"])
     finally:
         sysctl(LIMIT, DEFAULT_LIMIT)
     listener.close()
