@@ -117,7 +117,10 @@ impl Both {
             alive: self.alive.clone(),
         }));
         let turn = |thing: &Thing| thing.value.swap(value, Ordering::Relaxed);
-        let inserted = self.table.insert(new, |thing| thing.key == key, turn, rcu);
+        let told = Cell::new(false);
+        let tell = || told.set(true);
+        let inserted = self.table.insert(new, |thing| thing.key == key, turn, tell, rcu);
+        assert_eq!(told.get(), inserted.is_ok());
         assert_eq!(inserted.err(), self.map.insert(key, value));
         if let Ok(length) = inserted {
             assert_eq!(length, before + 1);
