@@ -77,9 +77,9 @@ class Ldirectord:
 def die(server):
     """The server refuses connections to port 80, so that no check waits for its time limit."""
     for it in list(lab.servers.selector.get_map().values()):
-        sock, (_, name) = it.fileobj, it.data
-        if name == server and sock.family == socket.AF_INET6 and sock.type == socket.SOCK_STREAM \
-                and sock.getsockname()[1] == 80 and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock = it.fileobj
+        if it.data == (lab.servers.accept, server) and sock.family == socket.AF_INET6 \
+                and sock.getsockname()[1] == 80:
             sock.shutdown(socket.SHUT_RD)  # the thread that serves it closes it then
 
 
