@@ -41,7 +41,7 @@ class Ldirectord:
         command = start.replace("ldirectord ", "ldirectord -d ").split()
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)
         try:
-            wait_until(lambda: self.alive() and len(lab.counters()) == 2, "ldirectord adds the servers", LONG)
+            wait_until(lambda: self.alive() and len(usable()) == 2, "ldirectord adds the servers", LONG)
         except RuntimeError as error:
             self.__exit__()
             raise RuntimeError(f"{error}\n{self.said()}") from None
