@@ -161,6 +161,7 @@ def main(mode, *options):
     if os.path.exists(SYSCTL + "run_estimation"):
         sysctl("run_estimation", 0)     # statistics of servers are not measured
     sysctl(MAX_ENTRIES, ROOMY)
+    sysctl("lblc_rs_keep", 0)           # each cell begins with an empty table
     failed = False
     for cell in cells:
         start = clock.monotonic()
