@@ -60,6 +60,8 @@ pub(super) struct Parked<T: Scheduler> {
     bound: NonNull<SchedData<T>>,
     /// When it was parked, in jiffies.
     since: Jiffies,
+    /// Its number in the order in which states were parked.
+    number: u64,
     /// How many entries it had then.
     entries: usize,
 }
@@ -80,6 +82,7 @@ impl<T: Scheduler> Parked<T> {
         Self {
             bound,
             since: jiffies::now(),
+            number: 0,
             entries,
         }
     }
@@ -143,7 +146,7 @@ impl<T: Scheduler> Netns<T> {
     /// grace period.
     pub(super) fn free_parked_but(&self, identity: Identity) -> bool {
         let wanted = self.services.lock().parked.take(identity);
-        let next = || self.services.lock().parked.take_any(|_| true);
+        let next = || self.services.lock().parked.take_oldest();
         let mut waited = false;
         while let Some(parked) = next() {
             if !waited {
@@ -186,11 +189,12 @@ impl<T: Scheduler> Netns<T> {
         };
         let next = || {
             let mut services = netns.services.lock();
-            services.parked.take_any(|parked| parked.left(keep) == 0)
+            let oldest = services.parked.oldest()?;
+            (oldest.left(keep) == 0).then(|| services.parked.take_oldest())
         };
         while next().is_some() {}
         let services = netns.services.lock();
-        let left = services.parked.iter().map(|(_, it)| it.left(keep)).min();
+        let left = services.parked.oldest().map(|oldest| oldest.left(keep));
         // Under the lock, so that it is not cleared after another state was parked.
         netns.has_parked.store(left.is_some(), Ordering::Relaxed);
         if let Some(left) = left {
@@ -218,7 +222,10 @@ impl<T: Scheduler> Netns<T> {
 /// The parked states of a namespace, by the identities of their services.
 pub(super) struct States<T: Scheduler> {
     by_identity: RBTree<Identity, Parked<T>>,
-    number: usize,
+    /// The identities in the order in which the states were parked: the oldest is the first to go.
+    order: RBTree<u64, Identity>,
+    last_number: u64,
+    count: usize,
     entries: usize,
     /// The namespace ends: nothing is parked any more.
     closed: bool,
@@ -228,7 +235,9 @@ impl<T: Scheduler> States<T> {
     pub(super) fn new() -> Self {
         Self {
             by_identity: RBTree::new(),
-            number: 0,
+            order: RBTree::new(),
+            last_number: 0,
+            count: 0,
             entries: 0,
             closed: false,
         }
@@ -239,53 +248,67 @@ impl<T: Scheduler> States<T> {
         self.by_identity.iter()
     }
 
+    /// The state that was parked first.
+    fn oldest(&self) -> Option<&Parked<T>> {
+        let (_, identity) = self.order.iter().next()?;
+        self.by_identity.get(identity)
+    }
+
     /// Keeps a state for a service of this identity. The state is dropped if the namespace has
     /// ended or memory is short, and the oldest ones are dropped if there are too many.
-    fn insert(&mut self, identity: Identity, parked: Parked<T>) {
+    fn insert(&mut self, identity: Identity, mut parked: Parked<T>) {
         if self.closed {
             return;
         }
         let entries = parked.entries;
         drop(self.take(identity));
-        while self.number > 0
-            && (self.number >= MAX_STATES || self.entries.saturating_add(entries) > MAX_ENTRIES)
-        {
-            let now = jiffies::now();
-            let age = |(_, parked): &(&Identity, &Parked<T>)| now.wrapping_sub(parked.since);
-            let oldest = self.iter().max_by_key(age);
-            let Some(oldest) = oldest.map(|(identity, _)| *identity) else {
+        while self.count >= MAX_STATES || self.entries.saturating_add(entries) > MAX_ENTRIES {
+            if self.take_oldest().is_none() {
                 break;
-            };
-            drop(self.take(oldest));
+            }
         }
-        let tree = &mut self.by_identity;
-        if tree
-            .try_create_and_insert(identity, parked, GFP_KERNEL_ACCOUNT)
-            .is_ok()
+        self.last_number = self.last_number.wrapping_add(1);
+        parked.number = self.last_number;
+        let (order, flags) = (&mut self.order, GFP_KERNEL_ACCOUNT);
+        if order
+            .try_create_and_insert(self.last_number, identity, flags)
+            .is_err()
         {
-            self.number = self.number.wrapping_add(1);
-            self.entries = self.entries.wrapping_add(entries);
+            return;
+        }
+        match self
+            .by_identity
+            .try_create_and_insert(identity, parked, flags)
+        {
+            Ok(_) => {
+                self.count = self.count.wrapping_add(1);
+                self.entries = self.entries.wrapping_add(entries);
+            }
+            Err(_) => {
+                self.order.remove(&self.last_number);
+            }
         }
     }
 
     /// Takes out the state for a service of this identity.
     fn take(&mut self, identity: Identity) -> Option<Parked<T>> {
         let parked = self.by_identity.remove(&identity)?;
-        self.number = self.number.wrapping_sub(1);
+        self.order.remove(&parked.number);
+        self.count = self.count.wrapping_sub(1);
         self.entries = self.entries.wrapping_sub(parked.entries);
         Some(parked)
     }
 
-    /// Takes out a state for which `chosen` is true.
-    fn take_any(&mut self, chosen: impl Fn(&Parked<T>) -> bool) -> Option<Parked<T>> {
-        let chosen = |(_, parked): &(&Identity, &Parked<T>)| chosen(parked);
-        let identity = self.iter().find(chosen).map(|(identity, _)| *identity)?;
+    /// Takes out the state that was parked first.
+    fn take_oldest(&mut self) -> Option<Parked<T>> {
+        let (_, identity) = self.order.iter().next()?;
+        let identity = *identity;
         self.take(identity)
     }
 
     /// Drops all states, and keeps no other one.
     fn close(&mut self) {
         self.closed = true;
-        while self.take_any(|_| true).is_some() {}
+        while self.take_oldest().is_some() {}
     }
 }
