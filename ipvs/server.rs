@@ -360,23 +360,23 @@ unsafe impl rcu::Deferred for DestHold {
 impl DestHold {
     /// Makes `server` refer to `dest`, which is in the list. Process context. Fails with `ENOMEM`.
     pub(super) fn begin(server: &Server, dest: &Dest) -> Result<KBox<Self>> {
-        let lease = Self {
+        let hold = Self {
             rcu: rcu::Head::new(),
             _dest: DestRef::from(dest),
         };
-        let lease = KBox::new(lease, GFP_KERNEL_ACCOUNT)?;
+        let hold = KBox::new(hold, GFP_KERNEL_ACCOUNT)?;
         server.update(dest);
         // Release: a reader that sees `dest` sees the capacity stored above.
         server.dest.store(dest.as_ptr(), Ordering::Release);
-        Ok(lease)
+        Ok(hold)
     }
 
     /// Ends the hold of `server`, which has left the list, and whose entry in the array is empty.
-    pub(super) fn end(lease: KBox<Self>, server: &Server) {
+    pub(super) fn end(hold: KBox<Self>, server: &Server) {
         server.dest.store(null_mut(), Ordering::Release);
         // SAFETY: The pointer comes from `into_raw()`, and nothing else points to the object.
         // Readers use the core's server that it keeps: `server.dest` is null and the array entry
         // empty, so no new reader finds that server, and older ones are in read-side sections.
-        unsafe { rcu::drop_after_grace_period(KBox::into_raw(lease)) };
+        unsafe { rcu::drop_after_grace_period(KBox::into_raw(hold)) };
     }
 }

@@ -51,7 +51,7 @@ const MAX_REMOVED: usize = 4096;
 struct Record {
     server: ServerRef,
     /// If it is in the core's list.
-    lease: Option<KBox<DestHold>>,
+    hold: Option<KBox<DestHold>>,
     /// It was removed and had no other reference when `reap()` looked last.
     marked: Option<Unshared>,
 }
@@ -156,8 +156,8 @@ impl Servers {
             slot.clear();
         }
         record.server.set_slot(Server::NO_SLOT);
-        if let Some(lease) = record.lease.take() {
-            DestHold::end(lease, &record.server);
+        if let Some(hold) = record.hold.take() {
+            DestHold::end(hold, &record.server);
             self.removed.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -242,9 +242,9 @@ impl Servers {
             self.insert_removed(records, endpoint)?;
         }
         let record = records.get_mut(&endpoint).ok_or(ENOMEM)?;
-        let is_new = record.lease.is_none();
+        let is_new = record.hold.is_none();
         if is_new {
-            record.lease = Some(DestHold::begin(&record.server, dest)?);
+            record.hold = Some(DestHold::begin(&record.server, dest)?);
             // Readers find it again from here on.
             record.marked = None;
             self.removed.fetch_sub(1, Ordering::Relaxed);
@@ -256,7 +256,7 @@ impl Servers {
     fn insert_removed(&self, records: &mut Records, endpoint: Endpoint) -> Result {
         let record = Record {
             server: ServerRef::new(endpoint, (self.tag)(endpoint))?,
-            lease: None,
+            hold: None,
             marked: None,
         };
         records.try_create_and_insert(endpoint, record, GFP_KERNEL_ACCOUNT)?;
@@ -334,7 +334,7 @@ impl Servers {
     fn mark(&self) -> bool {
         let mut any = false;
         for record in self.records.lock().values_mut() {
-            let removed = record.lease.is_none();
+            let removed = record.hold.is_none();
             record.marked = removed.then(|| record.server.unshared()).flatten();
             any |= record.marked.is_some();
         }

@@ -159,7 +159,7 @@ pub(super) enum Without {
 
 struct Record {
     server: ServerRef,
-    /// `lease.is_some()`.
+    /// `hold.is_some()`.
     listed: bool,
     marked: Option<usize>,
 }
