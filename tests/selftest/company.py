@@ -88,6 +88,9 @@ def serve(*schedulers):
         assert None not in first, f"with {scheduler}, servers answer {first}"
         eq([lab.ask(key(n)) for n in range(4)], first, f"the servers that {scheduler} chooses")
     lab.clear()
+    keep = "lblc_rs_keep"   # clear() has set it to 0
+    for one in ("client", "director"):
+        run(f"ip netns exec {one} sysctl -eqw net.ipv4.vs.{keep}={OWN[keep][1]}")
 
 
 def ask_after_some_jiffies(times):
