@@ -119,7 +119,9 @@ impl Both {
         let turn = |thing: &Thing| thing.value.swap(value, Ordering::Relaxed);
         let told = Cell::new(false);
         let tell = || told.set(true);
-        let inserted = self.table.insert(new, |thing| thing.key == key, turn, tell, rcu);
+        let inserted = self
+            .table
+            .insert(new, |thing| thing.key == key, turn, tell, rcu);
         assert_eq!(told.get(), inserted.is_ok());
         assert_eq!(inserted.err(), self.map.insert(key, value));
         if let Ok(length) = inserted {
