@@ -4,11 +4,11 @@
 //! [`Scheduler::keep()`]; a service of the same identity that is bound in time adopts it.
 //!
 //! ```text
-//!            init_service()          done_service()                 time-out, or memory is short
-//!   new ───────────────────> bound ─────────────────> parked ────────────────────────────> freed
-//!                              ▲    work disabled,       │    namespace or module ends
-//!                              └─── servers removed ─────┘    (after a grace period)
-//!                                init_service(), same identity
+//!         init_service()        done_service()        time-out, or memory is short
+//!   new ----------------> bound ----------------> parked ----------------> freed
+//!                           ^    work disabled,     |    namespace or module ends
+//!                           +---- servers removed --+    (after a grace period)
+//!                             init_service(), same identity
 //! ```
 //!
 //! A parked state has no service, no timer, and no reference to a server of the core. It belongs to
@@ -142,8 +142,11 @@ impl<T: Scheduler> Netns<T> {
     }
 
     /// Frees all parked states, but for one that is for a service of this identity, and waits for
-    /// that. Returns whether there was any. Process context, under the service mutex; waits for a
-    /// grace period.
+    /// that. Returns whether there was any. Process context, under the service mutex.
+    ///
+    /// It waits for one grace period, whatever the number of states, as C's `ip_vs_edit_service()`
+    /// does under the same mutex for each change of a scheduler: so an ordinary user's namespace
+    /// cannot delay others by this more than without the module.
     pub(super) fn free_parked_but(&self, identity: Identity) -> bool {
         let wanted = self.services.lock().parked.take(identity);
         let next = || self.services.lock().parked.take_oldest();

@@ -65,7 +65,7 @@ impl Entry {
         self.server.get(rcu)
     }
 
-    /// For how long nobody had asked for the entry at `now`; both in jiffies.
+    /// For how long the entry had not been used at `now`; both in jiffies.
     #[inline(always)]
     pub(super) fn idle(&self, now: Jiffies) -> Jiffies {
         idle_time(now, self.last_use.load(Ordering::Relaxed))

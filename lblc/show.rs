@@ -8,8 +8,8 @@
 //!   198.18.0.9 10.0.12.2:80 0 removed
 //! ```
 //!
-//! A line for the service, then one for each destination address: its server, for how many seconds
-//! nobody has asked for it, and whether the server was removed from the service.
+//! A line for the service, then one for each destination address: its server, the number of
+//! seconds since its last use, and whether the server was removed from the service.
 
 use super::table::Table;
 use crate::{

@@ -77,7 +77,7 @@ pub(crate) struct Table {
     pub(super) memcg: MemCgroup,
     /// With more entries than this, an insertion queues the work item, which calls `fit()`.
     pub(super) roomy: AtomicUsize,
-    /// Somebody saw a long chain: the hash may be known to an attacker.
+    /// A long chain was seen: the hash may be known to an attacker.
     pub(super) suspect: AtomicBool,
     /// Memory was short: to be tried again at the next tick.
     pub(super) starved: AtomicBool,
@@ -182,8 +182,8 @@ impl Table {
         let _ = self.insert_or(call, key, target, reason, counters, turn);
     }
 
-    /// Sets what is known of `key`: `server`, for which nobody has asked for `idle`. With
-    /// `keep_newer`, an entry that was asked for later, or then, stays as it is. Fails with
+    /// Sets what is known of `key`: `server`, and a last use `idle` jiffies ago. With
+    /// `keep_newer`, an entry that was used later, or then, stays as it is. Fails with
     /// `ENOMEM` if there is no memory for an entry.
     pub(super) fn set(
         &self,

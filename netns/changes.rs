@@ -2,8 +2,8 @@
 
 //! The multicast group `changes` of the generic netlink family: what happens to entries.
 //!
-//! A change is noted, in any context, while anybody listens to the group, and told to the listeners
-//! of its network namespace by a work item, [`PERIOD`] later. At most [`MAX_NOTED`] changes of a
+//! A change is noted, in any context, while the group has a listener, and told to the listeners of
+//! its network namespace by a work item, [`PERIOD`] later. At most [`MAX_NOTED`] changes of a
 //! namespace are noted at a time; others are counted, and the listeners are told how many.
 //!
 //! The core knows only whether there are listeners in any namespace, so those of one make changes
@@ -106,8 +106,8 @@ struct Note {
 
 const _: () = assert!(size_of::<Note>() <= 256, "SECURITY.md says so");
 
-/// Whether anybody may listen. Any context; a plain load until a socket has joined the group for
-/// the first time.
+/// Whether the group may have a listener. Any context; a plain load until a socket has joined the
+/// group for the first time.
 #[inline(always)]
 pub(crate) fn may_be_heard() -> bool {
     // SAFETY: The variable is a static `bool` of the module, which is set once, by a single store.
@@ -248,7 +248,7 @@ impl Changes {
                 Ok(())
             });
             match sent {
-                // Nobody listens in this namespace.
+                // This namespace has no listener.
                 Ok(()) | Err(ESRCH) => passed_over = 0,
                 Err(_) => {
                     while notes.drop_first() {

@@ -108,7 +108,7 @@ impl<'a> Request<'a> {
     pub(super) fn attributes(&self) -> Attributes<'a> {
         let mut length = 0;
         // SAFETY: By the type invariants `info` is valid; its header leads to the message, of
-        // `length` bytes behind the headers, which nobody changes during the call.
+        // `length` bytes behind the headers, which do not change during the call.
         Attributes(unsafe {
             let first = bindings::lblc_rs_nl_attributes(self.info, &mut length);
             slice::from_raw_parts(first, length)
@@ -324,7 +324,7 @@ impl Message<'_> {
 }
 
 /// Sends an event, which `fill` fills in, to the listeners in a namespace. Process context. Fails
-/// with `ESRCH` if nobody listens, `ENOMEM`, or as `fill` does.
+/// with `ESRCH` if there is no listener, `ENOMEM`, or as `fill` does.
 ///
 /// The caller must keep `net` live.
 pub(super) fn multicast(net: Net, fill: impl FnOnce(&mut Message<'_>) -> Result) -> Result {
