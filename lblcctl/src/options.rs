@@ -54,7 +54,7 @@ pub(crate) enum Command {
         destination: Option<IpAddr>,
         /// The server; without a port, the only one of this address
         server: Option<Server>,
-        /// For how many seconds nobody has asked for the destination
+        /// How long ago the destination was last used
         #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
         idle: Duration,
         /// Read lines of destination, server and idle time from a file, or from stdin if it is -
@@ -78,7 +78,7 @@ pub(crate) enum Command {
         /// Only destinations of this prefix
         #[arg(long, value_name = "ADDRESS/LENGTH")]
         prefix: Option<Prefix>,
-        /// Only destinations that nobody has asked for in so many seconds
+        /// Only destinations that were last used at least so many seconds ago
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         idle: Option<Duration>,
         /// Even if a service does not have the server
@@ -148,7 +148,7 @@ pub(crate) struct FilterOptions {
     /// Destinations of this prefix
     #[arg(long, value_name = "ADDRESS/LENGTH")]
     prefix: Option<Prefix>,
-    /// Destinations that nobody has asked for in so many seconds
+    /// Destinations that were last used at least so many seconds ago
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     idle: Option<Duration>,
     /// Destinations whose server was removed from the service

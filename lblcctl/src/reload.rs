@@ -41,7 +41,7 @@ pub(crate) struct Reload {
     pub(crate) old: Option<PathBuf>,
 }
 
-/// Prints a line. That nobody reads it must not end a reload.
+/// Prints a line. A closed standard output must not end a reload.
 macro_rules! say {
     ($($what:tt)*) => {{
         let _ = writeln!(io::stdout(), $($what)*);
@@ -101,7 +101,7 @@ fn bound(tables: &mut Tables, ipvs: &mut Ipvs) -> Result<Vec<Service>, Failure> 
     let mut services = ipvs.services()?;
     services.retain(|it| known.contains(&it.identity));
     let users = || sysfs("refcnt").parse::<usize>().unwrap_or_default();
-    // Somebody may be reading the tables at the moment, lblctop for example.
+    // Another program may be reading the tables at the moment, lblctop for example.
     let end = Instant::now() + READERS;
     while users() > services.len() && Instant::now() < end {
         thread::sleep(Duration::from_millis(20));
@@ -239,7 +239,7 @@ fn gone(error: liblblc::netlink::Error) -> Result<(), liblblc::netlink::Error> {
     }
 }
 
-/// Unloads the module, whose files and tables somebody may be reading at the moment.
+/// Unloads the module, whose files and tables another program may be reading at the moment.
 fn unload() -> Result<(), String> {
     let end = Instant::now() + PATIENCE;
     loop {

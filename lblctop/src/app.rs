@@ -37,7 +37,8 @@ const GLANCE: Duration = Duration::from_millis(100);
 
 type Read = Result<View, Trouble>;
 
-/// Runs until somebody quits. What cannot be helped is known before the terminal is touched.
+/// Runs until a key or a signal ends it. Reads once before it changes the terminal, so that an
+/// error is an ordinary line of text.
 pub(crate) fn run(mut source: Source, options: &Options) -> Result<(), Trouble> {
     let view = source.read()?.some()?;
     let chosen = options.find(&view)?;

@@ -55,7 +55,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) note: String,
     /// What went wrong.
     pub(crate) trouble: Option<String>,
-    /// Whether somebody can press keys.
+    /// Whether keys can be read.
     pub(crate) keys: bool,
     /// The line in which a filter is typed, in the place of the keys.
     pub(crate) prompt: Option<String>,
@@ -160,7 +160,7 @@ fn others(others: &[Other], width: usize) -> Option<Line<'static>> {
     if others.is_empty() {
         return None;
     }
-    // C's `lblc` first: somebody may take it for ours.
+    // C's `lblc` first: it may be taken for ours.
     let mut sorted = others.to_vec();
     sorted.sort_by_key(|it| it.module().is_none());
     let all: Vec<_> = (1..=sorted.len().min(9))

@@ -37,7 +37,7 @@ pub(crate) struct Table {
 /// A destination, which sorts by how long it was idle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Destination {
-    /// For how many seconds nobody has asked for it.
+    /// The number of seconds since its last use.
     pub(crate) idle: u64,
     pub(crate) address: String,
     pub(crate) server: String,

@@ -87,9 +87,9 @@ impl Verdict {
     }
 }
 
-/// What is to be said of a service that nobody asked for since the last refresh.
+/// What is to be said of a service without new connections since the last refresh.
 fn without_connections(service: &Service) -> Verdict {
-    if let Some((answer, advice)) = nobody(service) {
+    if let Some((answer, advice)) = without_server(service) {
         let answer = format!("{answer}: new connections are refused.");
         return Verdict::new(Level::Bad, answer, advice);
     }
@@ -111,7 +111,7 @@ fn without_connections(service: &Service) -> Verdict {
 }
 
 /// Why no server can take a connection, and what to do, if that is so.
-fn nobody(service: &Service) -> Option<(&'static str, &'static str)> {
+fn without_server(service: &Service) -> Option<(&'static str, &'static str)> {
     let mut listed = service.servers.iter().filter_map(|it| it.listed).peekable();
     if listed.peek().is_none() {
         return Some(("The service has no server", "Add one: ipvsadm -a."));
@@ -175,7 +175,7 @@ fn judge(service: &Service, now: &Counters, calls: u64) -> (Level, String, Strin
             "For many destinations, make it a service for a firewall mark.".into(),
         );
     }
-    // That a destination is new is nobody's fault, unless others had to make room.
+    // A new destination is no trouble, unless others had to make room.
     let evicts = is_full(service, now);
     let new = if evicts { 0 } else { now.get("unknown") };
     let known = calls.saturating_sub(new);
@@ -281,7 +281,7 @@ fn about(reason: &str, service: &Service) -> String {
         "threshold" => "Servers have as many connections as ipvsadm -x allows: raise that, or add \
                         servers."
             .into(),
-        "none" => match nobody(service) {
+        "none" => match without_server(service) {
             Some((_, advice)) => advice,
             None if listed().all(|it| it.weight <= 0 || it.is_full()) => {
                 "All servers have as many connections as ipvsadm -x allows: raise that, or add \

@@ -22,8 +22,8 @@ const REASON: u16 = 3;
 const OLD_ADDR: u16 = 4;
 const OLD_PORT: u16 = 5;
 
-const KINDS: [&str; 5] = ["insert", "replace", "expire", "evict", "delete"];
-const REASONS: [&str; 7] = [
+pub(crate) const KINDS: [&str; 5] = ["insert", "replace", "expire", "evict", "delete"];
+pub(crate) const REASONS: [&str; 7] = [
     "unknown",
     "expired",
     "unavailable",

@@ -91,7 +91,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Capitals do not matter, and neither does a space that nobody needs: `fwm1` is `FWM 1`.
+/// Capitals do not matter, and spaces are optional: `fwm1` is `FWM 1`.
 impl FromStr for Identity {
     type Err = String;
 

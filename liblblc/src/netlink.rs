@@ -226,7 +226,7 @@ impl Socket {
         loop {
             let mut ended = None;
             self.receive(|header, said| {
-                // An older request's, whose answers nobody waited for.
+                // The answer to an older request, which was given up.
                 if header.sequence_number != sequence {
                     return;
                 }

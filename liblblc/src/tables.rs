@@ -56,7 +56,7 @@ const FILTER_IDLE_MIN: u16 = 5;
 const FILTER_REMOVED: u16 = 6;
 
 /// The counters' names, the first of which has the number 1.
-const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 16] = [
     "hits",
     "unknown",
     "expired",

@@ -6,14 +6,33 @@
 
 use crate::{
     attributes::{put, put_nested, Attributes},
-    changes::Change,
+    changes::{self, Change},
     identity::Identity,
     ipvs::{self, Server, Service},
     lines::Line,
     proc,
-    tables::Entry,
+    tables::{self, Entry},
 };
 use std::time::Duration;
+
+/// What follows `prefix` in the names of the header that is generated from the specification.
+fn names(prefix: &str) -> Vec<String> {
+    const HEADER: &str = include_str!("../../bindings/netlink/uapi/linux/ip_vs_lblc_rs.h");
+    let words = HEADER.lines().map(str::trim_start);
+    words
+        .filter_map(|line| line.strip_prefix(prefix))
+        .filter_map(|line| line.split([',', ' ']).next())
+        .map(str::to_lowercase)
+        .filter(|name| name != "max")
+        .collect()
+}
+
+#[test]
+fn names_are_in_the_order_of_the_specification() {
+    assert_eq!(tables::NAMES, *names("LBLC_RS_A_COUNTER_"));
+    assert_eq!(changes::KINDS, *names("IP_VS_LBLC_RS_CHANGE_KIND_"));
+    assert_eq!(changes::REASONS, *names("IP_VS_LBLC_RS_CHANGE_REASON_"));
+}
 
 fn attributes(all: &[(u16, &[u8])]) -> Vec<u8> {
     let mut bytes = Vec::new();
