@@ -15,6 +15,7 @@ import resource
 import caches
 from harness import run
 from lab import Lab, inside, sysctl
+from vrrplab import mark_connections
 
 CLIENTS = [f"10.1.{n // 250}.{1 + n % 250}" for n in range(1000)]
 MARK = "-f 1"
@@ -99,14 +100,7 @@ class Fleet:
         self.host(name, self.address(name), "rule add fwmark 1 lookup 100",
                   "route add local default dev lo table 100")
         with inside(name):
-            sysctl("net/ipv4/ip_forward", 1)
-            run(["nft", "-f", "-"], input="""
-                table ip fleet {
-                    chain marks {
-                        type filter hook prerouting priority mangle;
-                        ip daddr 198.18.0.0/15 meta mark set 1
-                    }
-                }""")
+            mark_connections()
             self.ipvs(f"-A {MARK} -s {self.scheduler}",
                       *(self.server("-a", cache) for cache in self.names))
         self.directors.append(name)

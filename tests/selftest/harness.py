@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Shared by all files of cases: commands, waiting, comparisons, and a KTAP line for each case."""
 
+import errno
 import os
 import re
 import subprocess
@@ -107,6 +108,19 @@ def load_both():
         run("modprobe ip_vs_lblc")
         run("modprobe ip_vs_lblc_rs")
         run("sysctl -qw net.ipv4.vs.lblc_rs_keep=0")  # a table is lost with its service, as C's
+
+
+def refuses(sysctl, path, values):
+    """Asserts that the sysctl `path`, which `sysctl` reads and writes, refuses each of the values and stays as it is."""
+    before = sysctl(path)
+    for value in values:
+        try:
+            sysctl(path, f"{value}\n")
+        except OSError as error:
+            eq(error.errno, errno.EINVAL, f"the error for {value!r}")
+        else:
+            raise AssertionError(f"{value!r} was accepted")
+        eq(sysctl(path), before, f"{path} after {value!r}")
 
 
 def commands(title):

@@ -20,6 +20,18 @@ SAMPLES = "/work/scripts/samples"
 LONG = 60  # seconds: an election takes four, more where the machine is busy
 
 
+def mark_connections():
+    """Makes the current namespace a director: connections to 198.18.0.0/15 get the mark 1."""
+    sysctl("net/ipv4/ip_forward", 1)
+    run(["nft", "-f", "-"], input="""
+        table ip lab {
+            chain marks {
+                type filter hook prerouting priority mangle;
+                ip daddr 198.18.0.0/15 meta mark set 1
+            }
+        }""")
+
+
 class Talkers(Servers):
     """Servers that answer everything they receive with their names."""
 
@@ -108,14 +120,7 @@ class Pair(Lab):
         self.host(name, f"10.0.1.1{name[1]}", "rule add fwmark 1 lookup 100",
                   "route add local default dev lo table 100")
         with inside(name):
-            sysctl("net/ipv4/ip_forward", 1)
-            run(["nft", "-f", "-"], input="""
-                table ip lab {
-                    chain marks {
-                        type filter hook prerouting priority mangle;
-                        ip daddr 198.18.0.0/15 meta mark set 1
-                    }
-                }""")
+            mark_connections()
         self.daemons[name] = Keepalived(name, changes)
         return self.daemons[name]
 
