@@ -14,7 +14,7 @@ import socket
 import struct
 import time
 
-from harness import SLOW, load_both, run, wait_until
+from harness import SLOW, eq, load_both, run, wait_until
 from lab import KEEP, Connection, inside, sysctl
 
 PORTS, MARKS = (80, 81), ("-f 1", "-f 2")
@@ -53,6 +53,12 @@ class Trace:
         with inside(where):
             sysctl("net/ipv4/icmp_ratelimit", 0)
             sysctl(KEEP, 0)
+            if where == "director":
+                # An ICMP error comes from the address of the service, which must be in the local table for that.
+                run(f"ip route replace local {self.net}.0.0/16 dev lo")
+            self.lab.ipvs(*(f"-A {service} -s {scheduler}" for service, scheduler in zip(MARKS, schedulers)))
+            eq([connection.server for connection in self.connect(1)], [None, None], "of services without servers")
+            run("ipvsadm -C")
         self.begin()
 
     def begin(self):
