@@ -104,10 +104,11 @@ class Servers(threading.Thread):
                     self.hang_up(event.fileobj, name)
 
     def accept(self, listener, name):
-        sock, _ = listener.accept()
-        sock.setblocking(False)
-        self.selector.register(sock, selectors.EVENT_READ, (self.talk, name))
-        sock.send(name.encode() + b"\n")
+        with contextlib.suppress(OSError):  # a client may have reset the connection: the listener stays
+            sock, _ = listener.accept()
+            sock.setblocking(False)
+            self.selector.register(sock, selectors.EVENT_READ, (self.talk, name))
+            sock.send(name.encode() + b"\n")
 
     def talk(self, sock, name):
         if not sock.recv(4096):
@@ -170,8 +171,7 @@ class Lab:
             run(f"ip netns add {name}", check=False)
         with open("/run/netns/director") as director:
             os.setns(director.fileno(), os.CLONE_NEWNET)
-        batch = ["link set lo up",
-                 "link add c0 type veth peer name c0 netns client",
+        batch = ["link set lo up", "link add c0 type veth peer name c0 netns client",
                  "addr add 10.0.1.1/24 dev c0", "addr add fd00:c::1/64 dev c0 nodad",
                  f"addr add {VIP}/32 dev c0", f"addr add {VIP6}/128 dev c0 nodad",
                  "link set c0 up"]
