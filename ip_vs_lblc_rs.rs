@@ -37,11 +37,11 @@ module! {
 netns::netlink::netlink_operations!(lblc::Lblc);
 
 /// The module's state. Fields are dropped in declaration order: `family` waits for running netlink
-/// operations, before anything that they use is gone; `scheduler` stops new bindings,
-/// waits for running `schedule()` calls and removes what is visible in the network namespaces;
-/// `c_module` lets C's module be loaded again; `queue` drains the work items that free the last
-/// tables; `entries` destroys the now empty cache; and `callbacks` waits for pending RCU callbacks
-/// before the module's code is unloaded.
+/// operations, which use the other fields; `scheduler` stops new bindings, waits for running
+/// `schedule()` calls and removes the files of the network namespaces; `c_module` lets C's module
+/// be loaded again; `queue` drains the work items that free the last tables; `entries` destroys the
+/// now empty cache; and `callbacks` waits for pending RCU callbacks before the module's code is
+/// unloaded.
 #[pin_data]
 struct Module {
     #[pin]
@@ -70,7 +70,8 @@ impl kernel::InPlaceModule for Module {
             c_module <- unsafe { netns::c_module::Notifier::new() },
             // A service can bind before we return: this is the last step that can fail.
             scheduler <- ipvs::Registration::new(module, names),
-            // An open dump would not keep a module whose init fails: nothing fails after this.
+            // Last, because nothing fails after it: an open dump does not keep a module loaded
+            // whose init fails.
             family <- netns::family::Family::new(),
         })
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the operator sees of a table by netlink, and changes.
+//! Showing and changing the entries of a table by netlink.
 
 use super::{
     counters::{
@@ -34,8 +34,9 @@ use kernel::{
     time::Jiffies, //
 };
 
-/// Jiffies, of milliseconds, rounded up: so that what [`milliseconds()`] returned leads to as many
-/// jiffies as it came from. Not so many that a time so long ago would seem to be in the future.
+/// Converts milliseconds to jiffies, rounded up, so that the result of [`milliseconds()`] is
+/// converted back to the same number of jiffies. The result is at most half of the range of
+/// jiffies: a time longer ago would seem to be in the future.
 fn jiffies(milliseconds: u64) -> Jiffies {
     let jiffies = milliseconds.saturating_mul(HZ as u64).div_ceil(1000);
     jiffies.min(isize::MAX as u64 / 2) as Jiffies
@@ -117,7 +118,8 @@ impl Controlled for Lblc {
 }
 
 impl Lblc {
-    /// Removes an entry, if it is still chosen. Returns whether it was removed here.
+    /// Removes an entry if it is still chosen. Returns whether this call removed it. Any context
+    /// but hard interrupt.
     fn remove(
         &self,
         service: &Service,
@@ -127,7 +129,7 @@ impl Lblc {
     ) -> bool {
         let chosen = |entry: &Entry| chosen(&known(entry, rcu));
         let how = (service, ChangeKind::Delete);
-        let removed = self.table.forget(how, entry, chosen, rcu);
+        let removed = self.table.remove_if(how, entry, chosen, rcu);
         if removed {
             self.counters.count(Event::Delete);
         }

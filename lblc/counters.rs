@@ -52,13 +52,14 @@ events! {
     Expiry = "expiries",
     /// An entry was evicted to make room for another.
     Eviction = "evictions",
-    /// Memory was short: an entry was not made, or the table not rebuilt.
+    /// An entry was not made, or the table not rebuilt, because memory was short or a bound on it
+    /// was reached.
     Failure = "failures",
     /// The table got another size.
     Resize = "resizes",
     /// The hash got another key.
     Rekey = "rekeys",
-    /// An entry was deleted by the operator. The only one that is not in `/proc`.
+    /// An entry was deleted by the operator. This is the only counter that is not in `/proc`.
     Delete = "deletes",
 }
 

@@ -34,7 +34,7 @@ use core::sync::atomic::{
 };
 use kernel::time::Jiffies;
 
-/// What is remembered of one destination address.
+/// An entry of a table: the server of one destination address, and the time of its last use.
 pub(crate) struct Entry {
     pub(super) key: Address,
     pub(super) server: DestSlot,
@@ -59,7 +59,7 @@ impl Entry {
         self.key
     }
 
-    /// The server that the address went to.
+    /// The server of the address. Any context; a plain load.
     #[inline(always)]
     pub(super) fn server<'g>(&'g self, rcu: ReadSide<'g>) -> &'g Server {
         self.server.get(rcu)
@@ -71,7 +71,7 @@ impl Entry {
         idle_time(now, self.last_use.load(Ordering::Relaxed))
     }
 
-    /// Notes that its server is back.
+    /// Updates the hint in the `DestSlot`, after the server was added again. Any context.
     pub(super) fn refresh(&self, rcu: ReadSide<'_>) {
         self.server.refresh(rcu);
     }
@@ -82,9 +82,10 @@ impl Entry {
         self.server.check_fast(all, rcu)
     }
 
-    /// Turns it to `server`, as another one was chosen, or it had expired. Returns the server
-    /// before that, if it was another one. Under the lock of its chain.
-    pub(super) fn turn<'g>(
+    /// Reassigns the entry to `server`, which may be the one that it has, and sets its last use, in
+    /// jiffies. Returns the server before that, if it was another one. Under the lock of the
+    /// entry's chain. C: `ip_vs_lblc_new()`.
+    pub(super) fn reassign<'g>(
         &'g self,
         (server, last_use): (&Server, Jiffies),
         counters: &Counters,
@@ -100,7 +101,9 @@ impl Entry {
         is_other.then_some(old)
     }
 
-    /// Notes that the entry was asked for, unless it has been idle for longer than `expiration`.
+    /// Makes the present time that of the last use, unless the entry has been idle for more than
+    /// `expiration` jiffies. Returns whether the entry may be used. Any context; plain loads and at
+    /// most one plain store.
     #[inline(always)]
     pub(super) fn touch(&self, expiration: impl FnOnce() -> i32) -> bool {
         let (now, last_use) = (jiffies::now(), self.last_use.load(Ordering::Relaxed));

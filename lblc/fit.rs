@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The size of a table, and its hash, follow what is in it.
+//! Resizing and rekeying a table, to fit its entries.
 
 use super::{
     counters::{
@@ -21,19 +21,20 @@ use core::sync::atomic::Ordering;
 use kernel::sync::rcu;
 
 impl Table {
-    /// Lets a rebuild be tried again that failed for memory.
+    /// Allows another rebuild after one that failed for lack of memory. Any context.
     pub(super) fn retry(&self) {
         self.starved.store(false, Ordering::Relaxed);
     }
 
-    /// The number of bits that choose a chain, and the number that it should be.
+    /// The number of bits of a hash that select the bucket, and the number that the entries need.
+    /// Any context; plain loads.
     pub(super) fn bits(&self, rcu: ReadSide<'_>) -> (u32, u32) {
         let bits = self.list.buckets(rcu).trailing_zeros();
         (bits, policy::table_bits(bits, self.list.len()))
     }
 
-    /// Gives the table the size that it should have, and a new hash if that is suspect. Process
-    /// context, may sleep; one at a time.
+    /// Resizes the table if its size does not fit, and rekeys it if an attacker may know the key of
+    /// its hash. A failure is counted. Process context, may sleep; never twice at once for a table.
     pub(super) fn fit(&self, service: &Service, counters: &Counters) {
         while !self.starved.load(Ordering::Relaxed) && !self.list.is_cancelled() {
             let (now, wanted) = {

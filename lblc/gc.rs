@@ -22,13 +22,14 @@ use core::sync::atomic::{
 };
 use kernel::time::Jiffies;
 
-/// The time between two ticks. C: `CHECK_EXPIRE_INTERVAL`.
+/// The time between two ticks, in jiffies. C: `CHECK_EXPIRE_INTERVAL`.
 pub(super) const TICK: Jiffies = 60 * HZ;
 
-/// How long an entry that a partial collection takes was idle. C: `ENTRY_TIMEOUT`.
+/// The idle time, in jiffies, from which on a partial collection removes an entry. C:
+/// `ENTRY_TIMEOUT`.
 const PARTIAL_IDLE: Jiffies = 6 * 60 * HZ;
 
-/// The state of the collector of one table. Used by the work item only.
+/// The state of the collector of one table. Only the work item uses it.
 pub(super) struct Collector {
     /// The number of ticks until now, which wraps.
     ticks: AtomicU32,
@@ -45,8 +46,9 @@ impl Collector {
         }
     }
 
-    /// Collects what is due after `ticks` more ticks; nothing after none. Process context, may
-    /// sleep; one at a time.
+    /// Does the collection that is due after `ticks` more ticks, with an `expiration` in jiffies;
+    /// does nothing if there was no tick. Process context, may sleep; never twice at once for a
+    /// table.
     pub(super) fn collect(
         &self,
         service: &Service,

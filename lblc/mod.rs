@@ -8,12 +8,13 @@
 //! | `rendezvous.rs` | the order of servers that directors agree on: pure as well |
 //! | `hash.rs` | which bucket: pure as well |
 //! | `table.rs` | where each destination address went last |
-//! | `fit.rs` | how large a table is |
+//! | `fit.rs` | when a table is resized or rekeyed |
+//! | `entry.rs` | one destination address: its server, and the time of its last use |
 //! | `gc.rs` | when stale entries are collected |
 //! | `counters.rs` | what a service counts |
-//! | `report.rs` | what listeners are told of changes |
-//! | `show.rs` | what the operator sees of a table in `/proc` |
-//! | `control.rs` | what the operator sees of a table by netlink, and changes |
+//! | `report.rs` | the changes that are reported to listeners |
+//! | `show.rs` | the lines of a table in `/proc` |
+//! | `control.rs` | showing and changing a table by netlink |
 //! | `scheduler.rs` | the scheduler, made of these |
 
 #![deny(unsafe_code)]

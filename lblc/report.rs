@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Tells listeners what happens to the entries of a table. All functions are called under the lock
-//! of the entry's chain, so that the changes of one entry are told in their order.
+//! Reports the changes of a table's entries to the listeners of the multicast group `changes`. The
+//! functions that report one are called under the lock of the entry's chain, so that the changes of
+//! one entry are reported in their order. A report costs a plain load until a socket has joined the
+//! group for the first time.
 
 use super::{
     counters::Event,
@@ -31,7 +33,7 @@ use crate::{
 };
 use kernel::time::Jiffies;
 
-/// What is known of an entry.
+/// An entry, as netlink shows it. Any context.
 pub(super) fn known(entry: &Entry, rcu: ReadSide<'_>) -> Known {
     let server = entry.server(rcu);
     Known {
@@ -43,13 +45,13 @@ pub(super) fn known(entry: &Entry, rcu: ReadSide<'_>) -> Known {
 }
 
 impl Table {
-    /// Where changes of the service's table are told.
+    /// The service and the state of its namespace: the first argument of the functions below.
     pub(super) fn told<'a>(&'a self, service: &'a Service) -> (&'a Service, &'a State) {
         (service, self.netns.state())
     }
 }
 
-/// Why a decision led to another server.
+/// The reason of a change, from the counter of the miss that caused it.
 pub(super) fn reason(event: Event) -> ChangeReason {
     match event {
         Event::Expired => ChangeReason::Expired,
@@ -61,7 +63,8 @@ pub(super) fn reason(event: Event) -> ChangeReason {
     }
 }
 
-/// An entry of `service` was made: `key` goes to `server`, and was last used at `last_use`.
+/// An entry of `service` was made: `key` is assigned to `server`, and was last used at `last_use`,
+/// in jiffies.
 #[inline(always)]
 pub(super) fn inserted(
     (service, state): (&Service, &State),
@@ -85,9 +88,9 @@ pub(super) fn inserted(
     }
 }
 
-/// `entry` of `service` was turned from the server `old` to another one.
+/// `entry` of `service` was reassigned from the server `old` to another one.
 #[inline(always)]
-pub(super) fn turned(
+pub(super) fn reassigned(
     (service, state): (&Service, &State),
     entry: &Entry,
     old: &Server,

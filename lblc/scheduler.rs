@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The scheduler that users know as `lblc_rs`, or as `lblc` if the module is to be a drop-in.
+//! The scheduler `lblc_rs`, which is also called `lblc` if the module parameter `dropin` is set.
 
 use super::{
     counters::{
@@ -96,13 +96,14 @@ impl Scheduler for Lblc {
         let Some(entry) = call.state().table.lookup(header, call.rcu) else {
             return Self::learn(call, header);
         };
-        // Nearly always the entry says it all. (UDP connections never count as active: with
-        // `ipvsadm -b flag-1` all count.)
+        // Nearly always the entry and a fast check of its server decide. (UDP connections never
+        // count as active: with `ipvsadm -b flag-1` all count.)
         let all = call.service.sched_flag1();
         if entry.touch(|| expiration(call.service)) {
             let kept = match entry.check_fast(all, call.rcu) {
                 FastCheck::Good(dest) => Some(dest),
-                // It has many connections: it is kept unless another server is half idle.
+                // More connections than its weight: it is kept unless another server is below half
+                // of its own.
                 FastCheck::Full(dest) => {
                     let listed = call.servers().listed(call.rcu);
                     listed
@@ -164,7 +165,7 @@ impl Shown for Lblc {
     }
 }
 
-/// A server that was chosen anew. The `Server` is missing if memory was too short to know it, or if
+/// A server that was chosen. The `Server` is missing if memory was too short for its record, or if
 /// it was removed meanwhile.
 type Choice<'g> = (&'g Dest, Option<&'g Server>);
 
@@ -179,8 +180,9 @@ impl Lblc {
         }
     }
 
-    /// The key of a packet: where it goes to. That of an ICMP error, which quotes a packet of the
-    /// other direction, is where that came from: there C takes the client's address.
+    /// The key of a packet: its destination address. An ICMP error quotes a packet of the other
+    /// direction, so its key is the source address of that packet. (C takes the destination address
+    /// of that as well, which is the client's.)
     fn key(header: Header<'_>) -> Address {
         match header.is_inverse() {
             true => header.source(),
@@ -188,7 +190,7 @@ impl Lblc {
         }
     }
 
-    /// Chooses a server for a key that is not known, and remembers it.
+    /// Chooses a server for a key without an entry, and inserts one.
     #[cold]
     #[inline(never)]
     fn learn<'g>(call: SchedContext<'g, Self>, header: Header<'g>) -> Option<&'g Dest> {
@@ -201,8 +203,7 @@ impl Lblc {
         Some(dest)
     }
 
-    /// Decides on a known key when a fast check of its entry was not enough. C:
-    /// `ip_vs_lblc_schedule()`.
+    /// Decides about a key with an entry when the fast check did not. C: `ip_vs_lblc_schedule()`.
     #[cold]
     #[inline(never)]
     fn reconsider<'g>(
@@ -248,13 +249,13 @@ impl Lblc {
         }
         let (dest, server) = Self::missed(call, key, Some(before), best, reason)?;
         if let Some(server) = server {
-            table.turn(call, key, server, report::reason(reason), counters);
+            table.reassign(call, key, server, report::reason(reason), counters);
         }
         Some(dest)
     }
 
-    /// Counts a key that was not given the server that it had `before`, but the `best` one for this
-    /// reason, or none. Returns `best`.
+    /// Counts and traces a miss: the key, which had the server `before` if it is known, gets the
+    /// server `best` for this reason, or none. Returns `best`.
     #[inline(always)]
     fn missed<'g>(
         call: SchedContext<'g, Self>,
@@ -344,7 +345,7 @@ impl Lblc {
     }
 }
 
-/// What is known of a server.
+/// A snapshot of a server. Any context; plain loads.
 #[inline(always)]
 fn read(dest: &Dest, count_all: bool) -> DestSnapshot {
     let connections = (dest.active(), dest.conns_in_load());
@@ -352,7 +353,7 @@ fn read(dest: &Dest, count_all: bool) -> DestSnapshot {
     DestSnapshot::new(dest.weight(), connections, all, overload, count_all)
 }
 
-/// The same of one that accepts connections.
+/// A snapshot of a server that accepts connections.
 #[inline(always)]
 fn read_open(one: &Candidate<'_>, count_all: bool) -> DestSnapshot {
     let connections = (one.dest.active(), one.dest.conns_in_load());

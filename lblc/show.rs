@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the operator sees of a table, in `/proc/net/ip_vs_lblc_rs`:
+//! The lines of a table in `/proc/net/ip_vs_lblc_rs`:
 //!
 //! ```text
 //! FWM 1 entries 2 buckets 1024 max 262144 expiration 86400 bytes 8320
@@ -33,10 +33,11 @@ use kernel::{
     sync::rcu, //
 };
 
-/// The service's own line, and then a record for each hash that an address can have.
+/// The number of records: one for the service's own line, and one for each value of the upper 32
+/// bits of a hash.
 pub(super) const RECORDS: u64 = 1 + (1 << u32::BITS);
 
-/// Where the records end that can be printed in one go, beginning with `record`.
+/// The end of the batch of records that begins with `record`. Process context.
 pub(super) fn batch_end(table: &Table, record: u64) -> u64 {
     let Some(hash) = record.checked_sub(1) else {
         return 1;
@@ -46,7 +47,7 @@ pub(super) fn batch_end(table: &Table, record: u64) -> u64 {
     end.wrapping_add(1)
 }
 
-/// Prints records.
+/// Prints a batch of records. Process context.
 pub(super) fn records(table: &Table, service: &Service, records: Range<u64>, out: &SeqFile) {
     let section = rcu::read_lock();
     let rcu = ReadSide::of(&section);

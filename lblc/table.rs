@@ -65,7 +65,8 @@ use kernel::{
     time::Jiffies, //
 };
 
-/// As many removed entries may wait to be freed, or as many as a table can have.
+/// The number of removed entries that may wait to be freed, unless the limit of the table is
+/// greater: then as many as that.
 const LIMBO: usize = 4096;
 
 /// The table. Its methods may be called in any context but hard interrupt unless they say
@@ -73,13 +74,14 @@ const LIMBO: usize = 4096;
 pub(crate) struct Table {
     pub(super) list: HashList<Entry>,
     pub(super) netns: Arc<Netns<Lblc>>,
-    /// That of the process that made the table: larger arrays are charged to it as well.
+    /// The memory cgroup of the process that made the table: larger arrays of buckets, which the
+    /// work item allocates, are charged to it as well.
     pub(super) memcg: MemCgroup,
     /// With more entries than this, an insertion queues the work item, which calls `fit()`.
     pub(super) roomy: AtomicUsize,
-    /// A long chain was seen: the hash may be known to an attacker.
+    /// A long chain was seen: an attacker may know the key of the hash.
     pub(super) suspect: AtomicBool,
-    /// Memory was short: to be tried again at the next tick.
+    /// A rebuild failed for lack of memory. It is tried again at the next tick.
     pub(super) starved: AtomicBool,
 }
 
@@ -99,17 +101,17 @@ impl Table {
         })
     }
 
-    /// The entries, for who wants to see all of them.
+    /// The hash list of the entries.
     pub(super) fn list(&self) -> &HashList<Entry> {
         &self.list
     }
 
-    /// The most entries that the table may have.
+    /// The limit on the number of entries. Any context; a plain load.
     pub(super) fn max_entries(&self) -> usize {
         self.netns.state().get(Setting::MaxEntries) as usize
     }
 
-    /// The memory that entries and chains take.
+    /// The memory of entries and buckets, in bytes.
     pub(super) fn bytes(&self, rcu: ReadSide<'_>) -> usize {
         let (entry, chain) = policy::ENTRY_BYTES;
         let entries = self.list.len().wrapping_mul(entry);
@@ -136,9 +138,9 @@ impl Table {
         self.list.find(of, |entry| entry.key.0 as u32 == word, rcu)
     }
 
-    /// Turns the entry of `key` to `server`. Needs no memory. If the entry was removed meanwhile,
-    /// the next connection makes another one.
-    pub(super) fn turn(
+    /// Reassigns the entry of `key` to `server`. Allocates nothing. If the entry was removed
+    /// meanwhile, the next connection makes another one.
+    pub(super) fn reassign(
         &self,
         call: SchedContext<'_, impl Scheduler>,
         key: Address,
@@ -149,12 +151,12 @@ impl Table {
         let rcu = call.rcu;
         let writer = self.list.lock(|hash| hash.of(key.words()), rcu);
         if let Some(entry) = writer.walk(rcu).find(|entry| entry.key == key) {
-            self.turn_found(call, entry, (server, jiffies::now()), reason, counters);
+            self.reassign_found(call, entry, (server, jiffies::now()), reason, counters);
         }
     }
 
-    /// Turns `entry`, whose chain is locked, to `server`.
-    fn turn_found(
+    /// Reassigns `entry`, whose chain is locked, to a server, and sets its last use.
+    fn reassign_found(
         &self,
         call: SchedContext<'_, impl Scheduler>,
         entry: &Entry,
@@ -162,13 +164,13 @@ impl Table {
         reason: ChangeReason,
         counters: &Counters,
     ) {
-        if let Some(old) = entry.turn(target, counters, call.rcu) {
-            report::turned(self.told(call.service), entry, old, reason, call.rcu);
+        if let Some(old) = entry.reassign(target, counters, call.rcu) {
+            report::reassigned(self.told(call.service), entry, old, reason, call.rcu);
         }
     }
 
-    /// Makes an entry that says that `key` went to `server`, if there is memory for it. If there is
-    /// none, the next connection tries again.
+    /// Inserts an entry of `key` with `server`. If memory is short, or a bound on it is reached,
+    /// there is no entry, and the next connection tries again.
     pub(super) fn insert(
         &self,
         call: SchedContext<'_, impl Scheduler>,
@@ -177,14 +179,14 @@ impl Table {
         counters: &Counters,
     ) {
         let (target, reason) = ((server, jiffies::now()), ChangeReason::Unknown);
-        // Another CPU may make it meanwhile, perhaps with the same answer.
-        let turn = |entry: &Entry| self.turn_found(call, entry, target, reason, counters);
-        let _ = self.insert_or(call, key, target, reason, counters, turn);
+        // Another CPU may have inserted one meanwhile, perhaps with the same server.
+        let found = |entry: &Entry| self.reassign_found(call, entry, target, reason, counters);
+        let _ = self.insert_or(call, key, target, reason, counters, found);
     }
 
-    /// Sets what is known of `key`: `server`, and a last use `idle` jiffies ago. With
-    /// `keep_newer`, an entry that was used later, or then, stays as it is. Fails with
-    /// `ENOMEM` if there is no memory for an entry.
+    /// Sets the entry of `key` to `server` and a last use `idle` jiffies ago. With `keep_newer`, an
+    /// entry whose last use was then or later is kept. Fails with `ENOMEM` if an entry is needed,
+    /// and memory is short or a bound on it is reached.
     pub(super) fn set(
         &self,
         call: SchedContext<'_, impl Scheduler>,
@@ -199,7 +201,7 @@ impl Table {
             if keep_newer && entry.idle(now) <= idle {
                 return Outcome::Kept;
             }
-            self.turn_found(call, entry, target, reason, counters);
+            self.reassign_found(call, entry, target, reason, counters);
             Outcome::Changed
         };
         {
@@ -212,8 +214,8 @@ impl Table {
         Ok(found?.unwrap_or(Outcome::Created))
     }
 
-    /// Makes an entry, or calls `found` with the one that is there, under the lock of its chain,
-    /// and returns the result. Fails with `ENOMEM`.
+    /// Inserts an entry and returns `None`; or, if there is one, calls `found` with it, under the
+    /// lock of its chain, and returns the result. Fails with `ENOMEM`, as [`set()`](Self::set).
     fn insert_or<R>(
         &self,
         call: SchedContext<'_, impl Scheduler>,
@@ -251,7 +253,7 @@ impl Table {
         let full = len >= max || admission != Admission::Granted;
         let evicted = full && self.evict(call.service, counters, rcu);
         if admission != Admission::Granted && !evicted {
-            // The table is empty, and others have taken all that the namespace may have.
+            // The table is empty, and the other tables use all that the namespace may have.
             call.work().queue();
             return fail();
         }
@@ -261,7 +263,7 @@ impl Table {
             Ok(length) => length,
             Err(found) => return Ok(Some(found)),
         };
-        // It is not freed and uncharged before this read-side section ends.
+        // The entry is not freed and uncharged before this read-side section ends.
         self.netns.state().charge_entry();
         counters.count(Event::Insert);
         if length > policy::LONG_CHAIN {
@@ -274,8 +276,8 @@ impl Table {
         Ok(None)
     }
 
-    /// Lets one of a few entries make room: one whose server was removed, or else the one that was
-    /// idle for the longest time. Returns whether there was one.
+    /// Evicts one of a few entries: one whose server was removed, or else the one that has been
+    /// idle longest. Returns whether this call removed an entry.
     fn evict(&self, service: &Service, counters: &Counters, rcu: ReadSide<'_>) -> bool {
         let now = jiffies::now();
         let rank = |entry: &&Entry| policy::EvictionRank {
@@ -283,14 +285,15 @@ impl Table {
             idle: entry.idle(now),
         };
         let chains = self.list.shuffled(random::number(), rcu);
-        // One of a chain, whichever that is: those that share it may all be of one kind, with the
-        // newest first.
+        // Consider the best entry of each chain, not the first: entries are pushed at the head, so
+        // the first is the newest, and entries of one chain may be related.
         let any = chains
             .take(policy::EvictionRank::CHAINS)
             .filter_map(|chain| chain.max_by_key(rank));
         let victim = any.take(policy::EvictionRank::SAMPLE).max_by_key(rank);
         let how = (service, ChangeKind::Evict);
-        let Some(victim) = victim.filter(|victim| self.forget(how, victim, |_| true, rcu)) else {
+        let removed = victim.filter(|victim| self.remove_if(how, victim, |_| true, rcu));
+        let Some(victim) = removed else {
             return false;
         };
         counters.count(Event::Eviction);
@@ -299,8 +302,9 @@ impl Table {
         true
     }
 
-    /// Takes `entry` out, if `still` says so under the lock. Returns whether it was us who did.
-    pub(super) fn forget(
+    /// Removes `entry` if `still` returns true for it under the lock of its chain. Returns whether
+    /// this call removed it.
+    pub(super) fn remove_if(
         &self,
         (service, kind): (&Service, ChangeKind),
         entry: &Entry,
@@ -315,9 +319,9 @@ impl Table {
         removed
     }
 
-    /// Forgets entries that have been idle for `limit`, from hash `start` on, until `goal` of them
-    /// are gone or the end is reached. Returns where to go on the next time. Process context, may
-    /// sleep.
+    /// Removes entries that have been idle for `limit` jiffies, beginning with hash `start`, until
+    /// `goal` of them are removed or the end is reached. Returns the hash with which to begin the
+    /// next time. Process context, may sleep.
     pub(super) fn collect(
         &self,
         service: &Service,
@@ -329,7 +333,7 @@ impl Table {
         let is_idle = |entry: &Entry| entry.idle(jiffies::now()) >= limit;
         let how = (service, ChangeKind::Expire);
         let visit = |entry: &Entry, rcu: ReadSide<'_>| {
-            if is_idle(entry) && self.forget(how, entry, is_idle, rcu) {
+            if is_idle(entry) && self.remove_if(how, entry, is_idle, rcu) {
                 collected = collected.wrapping_add(1);
                 counters.count(Event::Expiry);
             }
@@ -339,7 +343,7 @@ impl Table {
         stopped.unwrap_or(0)
     }
 
-    /// Evicts what is above the limit, which may have been lowered. Process context, may sleep.
+    /// Evicts entries above the limit, which may have been lowered. Process context, may sleep.
     pub(super) fn trim(&self, service: &Service, counters: &Counters) {
         let mut failures = 0u32;
         while self.list.len() > self.max_entries() && !self.list.is_cancelled() {
@@ -353,7 +357,7 @@ impl Table {
                 self.reclaim();
                 self.fit(service, counters);
             }
-            // Others evict as well, or the sample was empty.
+            // Another CPU may have evicted the same entry, or the sample was empty.
             failures = if evicted { 0 } else { failures.wrapping_add(1) };
             if failures > 100 {
                 return;
@@ -362,12 +366,12 @@ impl Table {
         }
     }
 
-    /// Frees what was forgotten. Process context, may sleep.
+    /// Frees the removed entries, after a grace period. Process context, may sleep.
     pub(super) fn reclaim(&self) {
         self.netns.state().uncharge(self.list.reclaim());
     }
 
-    /// Lets long work end soon: the table will be dropped or parked. Any context.
+    /// Makes long operations return soon: the table will be dropped or parked. Any context.
     pub(super) fn cancel(&self) {
         self.list.cancel();
     }

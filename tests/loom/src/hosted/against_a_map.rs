@@ -129,7 +129,7 @@ impl Both {
         }
     }
 
-    /// As `Table::forget()`; a second removal must fail.
+    /// As `Table::remove_if()`; a second removal must fail.
     fn forget(&mut self, key: u32) {
         let section = read_lock();
         let rcu = ReadSide::of(&section);

@@ -125,7 +125,7 @@ impl World {
             .is_ok()
     }
 
-    /// As `Table::forget()`: whether we did it.
+    /// As `Table::remove_if()`: returns whether this call removed the entry.
     pub(super) fn forget(&self, key: u32) -> bool {
         let section = read_lock();
         let rcu = ReadSide::of(&section);
