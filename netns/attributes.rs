@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Netlink attributes: reading those of a request, and putting nested ones together.
+//! Netlink attributes: reading those of a request, and composing nested ones. All functions: any
+//! context.
 //!
 //! The netlink core has validated a request against the policies that are generated from the
 //! specification; nothing here depends on that.
@@ -9,7 +10,7 @@
 
 use kernel::prelude::*;
 
-/// The size of an attribute's header; attributes are aligned to as much.
+/// C: `NLA_HDRLEN`, and `NLA_ALIGNTO`, which is the same number.
 const HEADER: usize = 4;
 
 /// C: `NLA_F_NESTED`.
@@ -69,7 +70,7 @@ impl<'a> Attribute<'a> {
     }
 }
 
-/// Attributes that follow each other. What is not a whole attribute ends them.
+/// A sequence of attributes, up to the first that is not complete.
 #[derive(Clone)]
 pub(super) struct Attributes<'a>(pub(super) &'a [u8]);
 
@@ -91,7 +92,7 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
-/// The payload of a nested attribute that is being put together.
+/// The payload of a nested attribute that is being composed.
 pub(super) struct Nest<const N: usize> {
     bytes: [u8; N],
     length: usize,
@@ -106,7 +107,7 @@ impl<const N: usize> Nest<N> {
         }
     }
 
-    /// What was put into it.
+    /// The attributes that were put into it.
     pub(super) fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or(&[])
     }

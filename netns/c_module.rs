@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Beside C's module `ip_vs_lblc`, which has a sysctl of the same name.
+//! Coexistence with C's module `ip_vs_lblc`, which has a sysctl of the same name.
 //!
-//! | C's module | ours | `lblc_expiration` in namespaces of the machine's own user namespace |
+//! | C's module | ours | `lblc_expiration` in namespaces of the initial user namespace |
 //! |---|---|---|
-//! | loaded, or built in | loaded after it | C's; we use the value |
-//! | unloaded then | | ours, with the value |
+//! | loaded, or built in | loaded after it | C's; ours uses its value |
+//! | unloaded then | | ours, with the same value |
 //! | refused with `EBUSY` | loaded | ours |
 //!
 //! C's module is refused before its init runs, by a module notifier. In other user namespaces C's
@@ -29,14 +29,15 @@ use kernel::{
 const COMING: c_ulong = bindings::module_state_MODULE_STATE_COMING as c_ulong;
 const GOING: c_ulong = bindings::module_state_MODULE_STATE_GOING as c_ulong;
 
-/// What the log says when C's module is refused.
+/// The message in the log when C's module is refused.
 const REFUSAL: &CStr = c"ip_vs_lblc is refused while ip_vs_lblc_rs is loaded: \
     unload ip_vs_lblc_rs first, or use its scheduler";
 
 /// The name of C's module.
 const C_MODULE: &CStr = c"ip_vs_lblc";
 
-/// A module comes or goes. Process context, under the rwsem of the module notifiers.
+/// Called when a module is loaded or unloaded. Process context, under the rwsem of the module
+/// notifiers.
 ///
 /// # Safety
 ///
@@ -60,7 +61,7 @@ unsafe extern "C" fn module_changed(
             // SAFETY: An FFI call with no requirement.
             unsafe { bindings::lblc_rs_notifier_from_errno(EBUSY.to_errno()) }
         }
-        // Its exit has run, or its init has failed: it has no files any more.
+        // The exit of C's module has run, or its init has failed: it has no files any more.
         GOING if visible.c_is_loaded => {
             visible.take_expiration_over();
             bindings::NOTIFY_DONE as c_int
@@ -90,7 +91,7 @@ unsafe impl Send for Notifier {}
 unsafe impl Sync for Notifier {}
 
 impl Notifier {
-    /// Begins to refuse C's module, unless that is there already. Process context. Fails with
+    /// Begins to refuse C's module, unless it is loaded already. Process context. Fails with
     /// `ENOMEM`.
     ///
     /// Between its `COMING` event and its appearance in sysfs a module cannot be found. If C's
@@ -102,7 +103,8 @@ impl Notifier {
     ///
     /// Called once since the module was loaded, before any other function of `netns/`.
     pub(crate) unsafe fn new() -> impl PinInit<Self, Error> {
-        // SAFETY: The caller promises that this is the first call, and that nothing uses it yet.
+        // SAFETY: The caller promises that this is the first call, and that nothing uses `VISIBLE`
+        // yet.
         unsafe { VISIBLE.init() };
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(|slot: *mut bindings::notifier_block| {
@@ -133,7 +135,7 @@ impl Notifier {
 #[pinned_drop]
 impl PinnedDrop for Notifier {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants it is registered.
+        // SAFETY: By the type invariants `inner` is registered.
         unsafe { bindings::unregister_module_notifier(self.inner.get()) };
     }
 }

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The multicast group `changes` of the generic netlink family: what happens to entries.
+//! The multicast group `changes` of the generic netlink family: reports of changed entries.
 //!
-//! A change is noted, in any context, while the group has a listener, and told to the listeners of
-//! its network namespace by a work item, [`PERIOD`] later. At most [`MAX_NOTED`] changes of a
-//! namespace are noted at a time; others are counted, and the listeners are told how many.
+//! While the group has a listener, a change is noted, in any context, and a work item sends it to
+//! the listeners of its network namespace, [`PERIOD`] later. At most [`MAX_NOTED`] changes of a
+//! namespace are noted at a time; others are counted, and their number is sent.
 //!
-//! The core knows only whether there are listeners in any namespace, so those of one make changes
-//! of all others be noted.
+//! The netlink core can say only whether there is a listener in any namespace, so a listener in one
+//! namespace causes the changes of all others to be noted as well.
 
 use super::{
     control::Known,
@@ -44,17 +44,17 @@ use kernel::{
     time::Jiffies, //
 };
 
-/// How long a change waits for others, in jiffies.
+/// The time for which a change waits for others, in jiffies.
 const PERIOD: Jiffies = HZ / 10;
 
-/// How many changes of a namespace may be noted at a time.
+/// The number of changes of a namespace that may be noted at a time.
 const MAX_NOTED: usize = 1024;
 
-/// What happened to an entry.
+/// The kind of a change.
 #[derive(Clone, Copy)]
 #[repr(u32)]
 pub(crate) enum Kind {
-    /// It was made.
+    /// The entry was made.
     Insert = bindings::ip_vs_lblc_rs_change_kind_IP_VS_LBLC_RS_CHANGE_KIND_INSERT,
     /// It was reassigned to another server.
     Replace = bindings::ip_vs_lblc_rs_change_kind_IP_VS_LBLC_RS_CHANGE_KIND_REPLACE,
@@ -92,13 +92,13 @@ pub(crate) struct Change {
     pub(crate) kind: Kind,
     /// The entry after the change, or before it was removed.
     pub(crate) entry: Known,
-    /// Of an entry that was made or reassigned.
+    /// The reason, if the entry was made or reassigned.
     pub(crate) reason: Option<Reason>,
-    /// The server before the entry was reassigned.
+    /// The server before, if the entry was reassigned.
     pub(crate) old: Option<Endpoint>,
 }
 
-/// A change in a list of them.
+/// A change in a list.
 struct Note {
     next: *mut Note,
     change: Change,
@@ -121,7 +121,7 @@ fn is_heard() -> bool {
     unsafe { bindings::lblc_rs_nl_has_listeners() }
 }
 
-/// The changes of a namespace that are to be told.
+/// The changes of a namespace that were noted and not sent yet.
 ///
 /// # Invariants
 ///
@@ -144,7 +144,7 @@ unsafe impl Send for Changes {}
 unsafe impl Sync for Changes {}
 
 impl Changes {
-    /// Nothing is noted.
+    /// An empty list. Process context.
     pub(super) fn new(net: Net) -> impl PinInit<Self> {
         pin_init!(Self {
             net,
@@ -160,7 +160,8 @@ impl Changes {
         })
     }
 
-    /// Notes a change. Any context.
+    /// Notes a change; if there is no room or no memory for it, counts it as passed over. Any
+    /// context.
     #[cold]
     pub(super) fn note(&self, change: Change) {
         let note = Note {
@@ -195,14 +196,14 @@ impl Changes {
         }
     }
 
-    /// Takes all notes out, the oldest first.
+    /// Takes all notes out of the list; the oldest is the first one of the result.
     fn take(&self) -> Notes {
         let mut next = self.newest.swap(null_mut(), Ordering::Acquire);
         let (mut oldest, mut number) = (null_mut(), 0usize);
         while !next.is_null() {
             let note = next;
-            // SAFETY: By the type invariants `note` came from `KBox::into_raw()`; the list is ours
-            // since it was taken out.
+            // SAFETY: By the type invariants `note` came from `KBox::into_raw()`. The swap took the
+            // list out, so nothing else uses `note`.
             unsafe {
                 next = (*note).next;
                 (*note).next = oldest;
@@ -215,7 +216,8 @@ impl Changes {
         Notes(oldest)
     }
 
-    /// Tells the listeners what was noted.
+    /// Sends the noted changes, in a message for each run of changes of one service. Changes that
+    /// cannot be sent are counted as passed over.
     ///
     /// # Safety
     ///
@@ -248,7 +250,7 @@ impl Changes {
                 Ok(())
             });
             match sent {
-                // This namespace has no listener.
+                // `ESRCH`: this namespace has no listener.
                 Ok(()) | Err(ESRCH) => passed_over = 0,
                 Err(_) => {
                     while notes.drop_first() {
@@ -263,7 +265,7 @@ impl Changes {
         }
     }
 
-    /// Nothing is told any more. Process context; waits for [`tell()`](Self::tell).
+    /// Stops sending. Process context; waits for [`tell()`](Self::tell).
     pub(super) fn close(&self) {
         self.work.disable();
     }
@@ -280,22 +282,23 @@ impl PinnedDrop for Changes {
 ///
 /// # Invariants
 ///
-/// All came from `KBox::into_raw()` and are owned.
+/// All notes came from `KBox::into_raw()`, and the list owns them.
 struct Notes(*mut Note);
 
 impl Notes {
-    /// The first one's change.
+    /// The change of the first note.
     fn first(&self) -> Option<&Change> {
-        // SAFETY: By the type invariants the pointer is null, or that of a note which is owned.
+        // SAFETY: By the type invariants the pointer is null, or leads to a note that `self` owns.
         unsafe { self.0.as_ref() }.map(|note| &note.change)
     }
 
-    /// Drops the first one; returns whether there was one.
+    /// Drops the first note; returns whether there was one.
     fn drop_first(&mut self) -> bool {
         if self.0.is_null() {
             return false;
         }
-        // SAFETY: By the type invariants it came from `KBox::into_raw()`, and is owned.
+        // SAFETY: By the type invariants the pointer came from `KBox::into_raw()`, and `self` owns
+        // the note.
         let note = unsafe { KBox::from_raw(self.0) };
         // INVARIANT: `next` is the rest of the list.
         self.0 = note.next;

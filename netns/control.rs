@@ -48,12 +48,12 @@ use kernel::{
 
 pub(crate) use super::walk::dump_entries;
 
-/// One entry.
+/// An entry, as netlink shows it.
 #[derive(Clone, Copy)]
 pub(crate) struct Known {
     /// The destination address.
     pub(crate) key: Address,
-    /// Where it goes.
+    /// The server to which it is assigned.
     pub(crate) server: Endpoint,
     /// The time since its last use, in milliseconds.
     pub(crate) idle: u64,
@@ -61,13 +61,13 @@ pub(crate) struct Known {
     pub(crate) removed: bool,
 }
 
-/// What became of an entry that was set.
+/// The effect of setting an entry.
 pub(crate) enum Outcome {
-    /// There was none.
+    /// The destination had no entry; now it has one.
     Created,
-    /// It got server and idle time.
+    /// Its entry got the server and the idle time.
     Changed,
-    /// It stayed as it was.
+    /// Its entry had been used later, and is unchanged.
     Kept,
 }
 
@@ -85,7 +85,7 @@ pub(crate) trait Controlled: Scheduler<Netns = State> {
     /// The number of counters.
     const COUNTERS: usize;
 
-    /// What there is to say of a table.
+    /// The sizes of the table.
     fn summary(&self) -> Summary;
 
     /// The value of a counter.
@@ -116,11 +116,11 @@ pub(crate) trait Controlled: Scheduler<Netns = State> {
     ) -> usize;
 }
 
-/// How long a table is there.
+/// The owner of a table.
 enum Life<'a> {
-    /// As long as this service.
+    /// This service.
     Bound(&'a Service),
-    /// For so many jiffies, unless it is adopted.
+    /// None: the table is freed in this number of jiffies, unless a service adopts it.
     Parked(Jiffies),
 }
 
@@ -156,7 +156,8 @@ fn put_bound<T: Controlled>(message: &mut Message<'_>, found: &Listed<'_, T>) ->
     put_all(message, service.identity(), state, Life::Bound(service))
 }
 
-/// How often the tables of a namespace got another hash key, and so another order.
+/// The sequence number of dumps: it changes when a table of the namespace is rekeyed, and so
+/// reordered.
 pub(crate) fn generation<T: Controlled>(netns: &Netns<T>) -> u32 {
     netns.state().generation()
 }
@@ -172,12 +173,12 @@ pub(crate) fn get_service<T: Controlled>(
     Ok(found.ok_or_else(no_service)??)
 }
 
-/// The number of a service is below this; that of a parked table in a dump, as many higher as there
-/// are parked tables before it.
+/// The place of the first parked table in a dump. Smaller places are numbers of services; the n-th
+/// parked table, from 0 on in the order of the identities, is n places behind this one.
 const FIRST_PARKED: u64 = 1 << ID_BITS;
 
-/// `service-get`, of all services, and then of the parked tables, in the order of their identities:
-/// one that is parked or adopted during the dump may be missed or seen twice.
+/// `service-get`, of all services, and then of the parked tables, in the order of their identities.
+/// The dump may miss a table that is parked or adopted meanwhile, or show one twice.
 pub(crate) fn dump_services<T: Controlled>(
     _: &Request<'_>,
     netns: &Netns<T>,
@@ -253,7 +254,7 @@ pub(crate) fn set_entries<T: Controlled>(
     }
     let found = netns.find_service(service, |found| {
         let ipv6 = found.service().is_ipv6();
-        // All are looked at before the first one is set.
+        // Check all entries before the first one is set.
         for one in entries(request) {
             entry(one, ipv6)?;
         }
@@ -300,7 +301,7 @@ fn delete_keys<T: Controlled>(
 ) -> Result<usize, Refusal> {
     let found = netns.find_service(service, |found| {
         let ipv6 = found.service().is_ipv6();
-        // All are looked at before the first one is deleted.
+        // Check all keys before the first entry is deleted.
         for entry in entries(request) {
             key(entry, ipv6)?;
         }

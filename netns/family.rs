@@ -20,11 +20,11 @@ use kernel::{
     static_lock_class, //
 };
 
-/// The family, from a moment after its creation to its drop.
+/// The registration of the family, from a moment after the creation of this object to its drop.
 ///
-/// A user who asks for the scheduler with `ipvsadm` has the module loaded by a generic netlink
-/// request of IPVS, which holds `cb_lock` until the module's init has returned; registering a
-/// family needs that lock for writing. So a work item registers the family.
+/// If `ipvsadm -s lblc_rs` causes the module to be loaded, a generic netlink request of IPVS holds
+/// `cb_lock` until the module's init has returned, and registering a family takes that lock for
+/// writing. So a work item registers the family.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Family {
     #[pin]
@@ -33,8 +33,8 @@ pub(crate) struct Family {
 }
 
 impl Family {
-    /// Lets the family be registered soon. If that fails, there is a line in the log: it must not
-    /// fail a module to whose scheduler a service may be bound already. Process context.
+    /// Queues the registration. A failure is only logged: a service may be bound to the scheduler
+    /// already, so the module's init must not fail any more. Process context.
     pub(crate) fn new() -> impl PinInit<Self> {
         let lock_classes = [static_lock_class!(), static_lock_class!()];
         pin_init!(&this in Self {
@@ -69,8 +69,8 @@ impl Family {
 
 #[pinned_drop]
 impl PinnedDrop for Family {
-    /// Unregisters the family, and waits for operations. There is no dump: an open one has a
-    /// reference to the module.
+    /// Unregisters the family, and waits for operations. No dump is open, because an open dump
+    /// holds a reference to the module. Process context.
     fn drop(self: Pin<&mut Self>) {
         self.work.disable();
         if self.registered.load(Ordering::Relaxed) {

@@ -4,8 +4,8 @@
 //! and removed.
 //!
 //! `lblc_expiration` is also a sysctl of C's `ip_vs_lblc`, which registers it in the namespaces
-//! that belong to the machine's own user namespace. The kernel empties the whole directory when a
-//! name is registered twice there. So the file is ours only while C's module is not loaded
+//! that belong to the initial user namespace. The kernel empties the whole directory when a name is
+//! registered twice there. So the file is ours only while C's module is not loaded
 //! ([`c_module`](super::c_module)).
 //!
 //! Removing a file waits for its users, and a user can make that wait last for ever (by a read into
@@ -91,7 +91,7 @@ impl_list_item! {
     impl ListItem<0> for Files { using ListLinks { self.links }; }
 }
 
-/// What is visible.
+/// The files that are visible.
 ///
 /// # Invariants
 ///
@@ -110,14 +110,15 @@ unsafe impl Send for Shown {}
 pub(super) struct Visible {
     /// C's module is loaded, or built in.
     pub(super) c_is_loaded: bool,
-    /// C's module went before `c_is_loaded` was known: what sysfs still has of it does not count.
+    /// C's module was unloaded before `c_is_loaded` was determined: it may still be found in sysfs,
+    /// but has no files any more.
     pub(super) c_has_gone: bool,
     /// The module is being unloaded: nothing becomes visible any more.
     going: bool,
-    /// In the machine's own user namespace; these share a name with C's module.
+    /// Those of the initial user namespace, which share a name with C's module.
     machines: List<Files>,
-    /// In other user namespaces. (Apart, so that nothing that is done to `machines` takes longer
-    /// the more of these there are.)
+    /// Those of other user namespaces. (In a list of their own, so that their number does not
+    /// matter to operations on `machines`.)
     users: List<Files>,
 }
 
@@ -142,8 +143,8 @@ impl Visible {
         }
     }
 
-    /// C's module has gone, and with it its file in each namespace: ours takes its place, with the
-    /// value. Process context; waits for nothing but memory.
+    /// C's module was unloaded, which has removed its file in each namespace: registers ours, with
+    /// the same value. Process context; waits for nothing but memory.
     pub(super) fn take_expiration_over(&mut self) {
         self.c_is_loaded = false;
         for files in self.machines.iter() {
@@ -175,7 +176,7 @@ impl Files {
         Arc::pin_init(files, GFP_KERNEL_ACCOUNT)
     }
 
-    /// Makes the files of `netns`, whose these are, visible. Process context, under the pernet
+    /// Makes these files, which are those of `netns`, visible. Process context, under the pernet
     /// rwsem. Fails with `ENOMEM`; a sysctl that cannot be registered is only logged.
     pub(super) fn show<T>(self: &Arc<Self>, netns: &Netns<T>) -> Result
     where
@@ -249,9 +250,9 @@ impl Files {
         null_mut()
     }
 
-    /// Removes the files, and waits for their users. Process context; the caller holds no lock that
-    /// others need, but perhaps the pernet rwsem, when the namespace ends: as with each sysctl of
-    /// the kernel, that waits for the users.
+    /// Removes the files, and waits for their users. Process context. The caller holds no lock that
+    /// others need, except the pernet rwsem when a namespace is deleted: the pernet core waits for
+    /// the users of every sysctl of the kernel.
     pub(super) fn hide(&self) {
         let mut visible = VISIBLE.lock();
         // SAFETY: Nothing but `show()` puts these files into a list, and that is the list of
@@ -265,7 +266,7 @@ impl Files {
     fn withdraw(&self) {
         let mut shown = self.shown.lock();
         #[cfg(CONFIG_SYSCTL)]
-        // SAFETY: By the type invariants both are null, which C ignores, or registered.
+        // SAFETY: By the type invariants both headers are null, which C ignores, or registered.
         unsafe {
             bindings::unregister_net_sysctl_table(shown.expiration);
             bindings::unregister_net_sysctl_table(shown.others);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is in the messages of the generic netlink family: reading requests, and writing answers.
+//! The messages of the generic netlink family: reading requests, and writing answers and events.
 
 use super::{
     attributes::{
@@ -82,15 +82,19 @@ const KEEP_NEWER: u32 = bindings::ip_vs_lblc_rs_set_mode_IP_VS_LBLC_RS_SET_MODE_
 const AF_INET: u16 = bindings::AF_INET as u16;
 const AF_INET6: u16 = bindings::AF_INET6 as u16;
 
-/// Which entries are wanted.
+/// The filter of a request: an entry must match all of its attributes.
 #[derive(Default)]
 pub(super) struct Filter {
+    /// The address, and whether it is IPv6.
     server: Option<(Address, bool)>,
     port: Option<u16>,
-    /// Address, family, and length in bits.
+    /// The address, and whether it is IPv6.
     prefix: Option<(Address, bool)>,
+    /// In bits.
     prefix_length: Option<u8>,
+    /// In milliseconds.
     idle: u64,
+    /// In milliseconds.
     idle_max: Option<u64>,
     removed: bool,
 }
@@ -219,7 +223,7 @@ fn identity(attributes: Attributes<'_>) -> Result<Identity, Refusal> {
     }
 }
 
-/// What a request has, each attribute once but for entries.
+/// The attributes of a request, except for its entries, of which it may have several.
 #[derive(Default)]
 pub(super) struct Parsed {
     pub(super) service: Option<Identity>,
@@ -241,13 +245,13 @@ impl Parsed {
         Ok(parsed)
     }
 
-    /// The service, which is needed.
+    /// The service. Fails if it is missing.
     pub(super) fn service(&self) -> Result<Identity, Refusal> {
         self.service.ok_or_else(|| Refusal::missing(SERVICE))
     }
 }
 
-/// What is said if there is no such service.
+/// The refusal of a request for a service that is not bound.
 pub(super) fn no_service() -> Refusal {
     Refusal::new(ENOENT, c"no such service is bound to this scheduler")
 }
@@ -326,7 +330,7 @@ pub(super) fn put_service(message: &mut Message<'_>, service: Identity) -> Resul
     message.put_nested(SERVICE, nest.bytes())
 }
 
-/// An entry with all of its attributes has at most so many bytes.
+/// The size of an entry with all of its attributes, at most.
 const ENTRY_SIZE: usize = 80;
 
 pub(super) fn put_entry(message: &mut Message<'_>, entry: &Known, ipv6: bool) -> Result {
@@ -361,7 +365,7 @@ pub(super) fn put_change(message: &mut Message<'_>, change: &Change) -> Result {
     message.put_nested(CHANGE, nest.bytes())
 }
 
-/// A number of entries, as messages have it.
+/// A number of entries as an attribute of 32 bits; a greater one becomes the greatest.
 pub(super) fn number(of: usize) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
 }

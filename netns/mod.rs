@@ -4,9 +4,10 @@
 //! generic netlink, a bound on the memory of its tables, and the tracepoints of its services.
 //!
 //! ```text
-//!   ipvs::Netns<T> ── state ──> State ──┬── settings     values of the sysctls
-//!     └── services                      ├── files        what is visible, and until when
-//!                                       └── used         entries of all tables, if that is bounded
+//!   ipvs::Netns<T> ── state ──> State ──┬── values             of the sysctls
+//!     └── services                      ├── files              the files that are visible
+//!                                       ├── changes            not yet sent to listeners
+//!                                       └── used, services     in memory, if that is bounded
 //! ```
 
 mod attributes;
@@ -61,16 +62,17 @@ pub(crate) use settings::{
     Setting, //
 };
 
-/// How many services of one namespace may be bound to this scheduler, if the namespace belongs to a
-/// user namespace other than the machine's own. They are not counted as entries: those who send
-/// packets choose how many entries there are, and must not keep the namespace's root from adding a
-/// service.
+/// The number of tables, bound and parked, that a namespace may have if it belongs to a user
+/// namespace other than the initial one. They have a bound of their own, apart from that of the
+/// entries: the senders of packets determine the number of entries, and must not be able to keep
+/// the namespace's root from adding a service.
 const USERS_SERVICES: usize = 1024;
 
-/// How many entries the tables of such a namespace may have together.
+/// The number of entries that the tables of such a namespace may have together.
 const USERS_ENTRIES: usize = 1 << 18;
 
-/// How many more may wait for a grace period, after which they are freed.
+/// The number of entries beyond that which may wait for the grace period after which they are
+/// freed.
 const USERS_UNFREED: usize = USERS_ENTRIES / 8;
 
 /// The state of one namespace.
@@ -80,14 +82,14 @@ pub(crate) struct State {
     files: Arc<Files>,
     #[pin]
     changes: Changes,
-    /// Whether the namespace belongs to the machine's own user namespace: nothing is bounded then
-    /// but the size of each table.
+    /// Whether the namespace belongs to the initial user namespace: nothing is bounded then but the
+    /// size of each table.
     is_machines: bool,
     /// Entries in memory, of all tables together; counted only if they are bounded.
     used: AtomicUsize,
     /// Tables in memory; counted only if they are bounded.
     services: AtomicUsize,
-    /// How often a table got another hash key.
+    /// The number of times that a table was rekeyed.
     generation: AtomicU32,
 }
 
@@ -109,7 +111,7 @@ impl State {
         self.values.get(setting)
     }
 
-    /// Notes a change of an entry, to tell listeners of it. Any context.
+    /// Notes a change of an entry, to be sent to listeners. Any context.
     pub(crate) fn note_change(&self, change: Change) {
         self.changes.note(change);
     }
@@ -120,7 +122,7 @@ impl State {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often a table got another hash key. Any context.
+    /// A number that changes when a table is rekeyed. Any context; a plain load.
     fn generation(&self) -> u32 {
         self.generation.load(Ordering::Relaxed).wrapping_add(1)
     }
@@ -130,9 +132,10 @@ impl State {
         self.values.seed()
     }
 
-    /// Whether another entry may be made in a table that has `len`. A table may have as many as it
-    /// leaves to the others, so that a flood of destinations of one service takes half, and the
-    /// tables of other services can still grow. Any context; plain loads.
+    /// Whether another entry may be made in a table that has `len`. A table may have as many
+    /// entries as it leaves to the others, so that a flood of destinations of one service takes
+    /// half of the bound, and the tables of other services can still grow. Any context; plain
+    /// loads.
     pub(crate) fn admission(&self, len: usize) -> Admission {
         if self.is_machines {
             return Admission::Granted;
@@ -154,7 +157,7 @@ impl State {
         Ok(())
     }
 
-    /// Gives back what `charge_service()` charged. Any context.
+    /// Uncharges a table that `charge_service()` charged. Any context.
     pub(crate) fn uncharge_service(&self) {
         if !self.is_machines {
             self.services.fetch_sub(1, Ordering::Relaxed);
@@ -168,7 +171,7 @@ impl State {
         }
     }
 
-    /// Gives back what was charged for entries. Any context.
+    /// Uncharges entries that `charge_entry()` charged. Any context.
     pub(crate) fn uncharge(&self, entries: usize) {
         if !self.is_machines {
             self.used.fetch_sub(entries, Ordering::Relaxed);

@@ -40,7 +40,7 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-/// Why a request is refused.
+/// The refusal of a request: an error, and the contents of the extended acknowledgement.
 pub(crate) struct Refusal {
     error: Error,
     message: Option<&'static CStr>,
@@ -48,7 +48,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    /// With words for the user.
+    /// A refusal with a message.
     pub(super) fn new(error: Error, message: &'static CStr) -> Self {
         Self {
             error,
@@ -57,7 +57,7 @@ impl Refusal {
         }
     }
 
-    /// The attribute with this number is missing.
+    /// The refusal of a request in which the attribute with this number is missing: `EINVAL`.
     pub(super) fn missing(number: u16) -> Self {
         Self {
             missing: number,
@@ -117,11 +117,11 @@ impl<'a> Request<'a> {
 
     /// Whether it is the last request of its datagram.
     pub(super) fn is_last(&self) -> bool {
-        // SAFETY: By the type invariants both are valid.
+        // SAFETY: By the type invariants `skb` and `info` are valid.
         unsafe { bindings::lblc_rs_nl_is_last(self.skb, self.info) }
     }
 
-    /// The network namespace of the sender's socket. None while our exit of it runs.
+    /// The network namespace of the sender's socket. None after our exit method for it.
     fn netns<T: Scheduler>(&self) -> Option<ArcBorrow<'a, Netns<T>>> {
         // SAFETY: By the type invariants `info` is valid. The sender's socket has a reference to
         // its namespace, so the namespace is live and its exit does not run. The module's exit
@@ -129,14 +129,14 @@ impl<'a> Request<'a> {
         unsafe { Netns::borrow(bindings::lblc_rs_nl_net(self.info)) }
     }
 
-    /// Tells the sender why a request is refused.
+    /// Fills in the extended acknowledgement. C: `NL_SET_ERR_MSG()`, `NL_SET_ERR_ATTR_MISS()`.
     fn explain(&self, refusal: &Refusal) {
         let message = refusal.message.map_or(core::ptr::null(), CStr::as_char_ptr);
         // SAFETY: By the type invariants `info` is valid; the message is static.
         unsafe { bindings::lblc_rs_nl_explain(self.info, message, refusal.missing) };
     }
 
-    /// Runs `operation` in the namespace of the sender; converts the result for C.
+    /// Calls `operation` with the namespace of the sender; converts the result for C.
     fn run<T: Scheduler>(
         &self,
         operation: impl FnOnce(&Self, &Netns<T>) -> Result<c_int, Refusal>,
@@ -248,20 +248,20 @@ impl Buffer {
         unsafe { bindings::lblc_rs_nl_len(self.skb) as usize }
     }
 
-    /// Takes out what was put into it after it had `length` bytes.
+    /// Truncates it to `length` bytes. C: `skb_trim()`.
     fn trim(&mut self, length: usize) {
         // SAFETY: By the type invariants `skb` is valid.
         unsafe { bindings::skb_trim(self.skb, length as c_uint) };
     }
 
-    /// Puts a message into it that `fill` fills in; not if that fails. Fails with `EMSGSIZE` if
-    /// there is no room for a header.
+    /// Appends a message that `fill` fills in; if `fill` fails, the message is removed again. Fails
+    /// with `EMSGSIZE` if there is no room for a header, or as `fill` does.
     pub(super) fn message<E: From<Error>>(
         &mut self,
         fill: impl FnOnce(&mut Message<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let length = self.len();
-        // SAFETY: By the type invariants all three are valid, or the last ones null.
+        // SAFETY: By the type invariants `skb` is valid, the other two are valid or null.
         let header = unsafe { bindings::lblc_rs_nl_begin(self.skb, self.info, self.callback) };
         if header.is_null() {
             return Err(EMSGSIZE.into());
@@ -311,7 +311,7 @@ impl Message<'_> {
         self.put(number, &value.to_ne_bytes())
     }
 
-    /// Does `fill`; takes out what that has put into the message if it fails.
+    /// Calls `fill`; if that fails, removes the attributes that it has put into the message.
     pub(super) fn all_or_nothing(&mut self, fill: impl FnOnce(&mut Self) -> Result) -> Result {
         let length = self.0.len();
         fill(self).inspect_err(|_| self.0.trim(length))
@@ -340,7 +340,7 @@ pub(super) fn multicast(net: Net, fill: impl FnOnce(&mut Message<'_>) -> Result)
         callback: core::ptr::null_mut(),
     };
     match buffer.message(fill) {
-        // SAFETY: `skb` is a whole message, and is consumed; `net` is live by its invariants.
+        // SAFETY: `skb` is a whole message, and is consumed; the caller keeps `net` live.
         Ok(()) => to_result(unsafe { bindings::lblc_rs_nl_multicast(net.as_ptr(), skb) }),
         Err(error) => {
             // SAFETY: `skb` was allocated above, and was not sent.
@@ -350,7 +350,7 @@ pub(super) fn multicast(net: Net, fill: impl FnOnce(&mut Message<'_>) -> Result)
     }
 }
 
-/// Makes the functions of the generated table of operations, for the scheduler `$scheduler`.
+/// Defines the functions in the generated table of operations, for the scheduler `$scheduler`.
 macro_rules! netlink_operations {
     ($scheduler:ty) => {
         $crate::netns::netlink::netlink_operations! {

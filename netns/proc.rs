@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The files `/proc/net/ip_vs_lblc_rs` and `/proc/net/ip_vs_lblc_rs_stats` of a network namespace:
-//! what its services know, and what they did.
+//! the entries of its services, and their counters.
 //!
 //! A service shows itself in numbered records, some of which are printed at once. A position in the
-//! file is a service's number and a record's; numbers of services are not used again soon. The end
+//! file is a service's number and a record's; numbers of services are not reused soon. The end
 //! of the next batch of records is fixed when the iteration reaches it, and is stored in the open
 //! file. A reader therefore sees every record that exists throughout its reads exactly once,
 //! regardless of concurrent changes. The exception is a rekey, which reorders the table.
@@ -38,8 +38,8 @@ use kernel::{
 const TABLE: &CStr = c"ip_vs_lblc_rs";
 const STATS: &CStr = c"ip_vs_lblc_rs_stats";
 
-/// How many bits of a position are the record's: enough for 32 bits of hash, and the service's
-/// line.
+/// The number of bits of a position that are the record's: enough for the 32 bits of a hash, and
+/// the service's line.
 const RECORD_BITS: u32 = 33;
 
 /// The most records that a service can have.
@@ -78,7 +78,7 @@ fn parts(pos: u64, records: u64) -> (u32, u64) {
     }
 }
 
-/// One of the files: what its records are, and the operations of C's seq_file.
+/// One of the files, as records.
 trait File<T: Shown> {
     /// The number of records of a service.
     const RECORDS: u64;
@@ -145,7 +145,7 @@ impl<T: Shown, F: File<T>> VTable<T, F> {
     ///
     /// `m` is an open file of ours, and `pos` valid.
     unsafe fn seek(m: *mut bindings::seq_file, pos: *mut bindings::loff_t) -> *mut c_void {
-        // SAFETY: The caller promises both.
+        // SAFETY: The caller promises that `m` is an open file of ours, and `pos` valid.
         let (netns, pos, end) =
             unsafe { (Self::netns(m), &mut *pos, bindings::lblc_rs_seq_end(m)) };
         let (from, record) = parts(*pos as u64, F::RECORDS);

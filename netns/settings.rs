@@ -32,7 +32,7 @@ use kernel::{
     types::Opaque, //
 };
 
-/// What a setting is, and what its file shows of it.
+/// The type of a setting, and the unit of its file.
 #[derive(Clone, Copy)]
 enum Kind {
     /// A number.
@@ -52,17 +52,17 @@ impl Kind {
     }
 }
 
-/// Which numbers a setting takes.
+/// The numbers that a setting accepts, in the unit of its value.
 #[derive(Clone, Copy)]
 struct Bounds {
     default: c_int,
     min: c_int,
     max: c_int,
-    /// `max` in a namespace that does not belong to the machine's own user namespace.
+    /// `max` in a namespace that does not belong to the initial user namespace.
     users_max: c_int,
 }
 
-/// What is known of a setting.
+/// The row of a setting.
 pub(super) struct Row {
     name: &'static CStr,
     mode: bindings::umode_t,
@@ -96,7 +96,7 @@ settings! {
             users_max: c_int::MAX,
         }),
     }
-    /// How many entries a table may have.
+    /// The number of entries that a table may have.
     MaxEntries {
         name: c"lblc_rs_max_entries",
         mode: 0o644,
@@ -224,8 +224,8 @@ impl Values {
     }
 }
 
-/// Where `lblc_expiration` is in the core's `netns_ipvs`: C's module has it there too, so that both
-/// modules go by the same value.
+/// The place of `lblc_expiration` in the core's `netns_ipvs`. C's module uses the same one, so that
+/// both modules have the same value.
 ///
 /// # Safety
 ///
@@ -248,8 +248,9 @@ pub(crate) fn expiration(service: &Service) -> i32 {
 }
 
 /// Reads or writes a file. Process context; the sysctl core keeps the table registered for the time
-/// of the call. As C's `proc_dointvec_minmax()` and `proc_dointvec_jiffies()`: what does not fit is
-/// refused with `EINVAL`, and changes nothing. After a change the namespace's services are told.
+/// of the call. As C's `proc_dointvec_minmax()`, `proc_dointvec_jiffies()` and
+/// `proc_doulongvec_minmax()`, but a number out of bounds is always refused with `EINVAL`. A change
+/// of any setting but the seed queues the work items of the namespace and of its services.
 ///
 /// # Safety
 ///
@@ -261,7 +262,8 @@ unsafe extern "C" fn handler<T: Scheduler, const OF_USER: bool>(
     lenp: *mut usize,
     ppos: *mut bindings::loff_t,
 ) -> c_int {
-    // SAFETY: `describe()` set all three; the files are removed before any of them goes away.
+    // SAFETY: `describe()` set `data`, `extra1` and `extra2`; the files are removed before the
+    // objects to which they point are freed.
     let (data, row, netns) = unsafe {
         let table = &*table;
         let (row, netns) = (table.extra1.cast::<Row>(), table.extra2.cast::<Netns<T>>());

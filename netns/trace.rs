@@ -25,7 +25,8 @@ use kernel::{
     str::Formatter, //
 };
 
-/// The longest is a service with an IPv6 address: `SCTP [2001:db8:...]:65535`.
+/// A name as a C string. The longest one is that of a service with an IPv6 address:
+/// `SCTP [2001:db8:...]:65535`.
 struct Text([u8; 64]);
 
 impl Text {
@@ -59,7 +60,7 @@ pub(crate) fn miss(
     after: Option<&Dest>,
     reason: &str,
 ) {
-    // SAFETY: It reads a static key of this module, and has no requirement.
+    // SAFETY: `lblc_rs_tracing_miss()` reads a static key of this module, and has no requirement.
     if unsafe { bindings::lblc_rs_tracing_miss() } {
         tell_miss(service, destination, before, after, reason);
     }
@@ -79,7 +80,8 @@ fn tell_miss(
     let before = Text::of(before.map(|server| Named::Endpoint(server.endpoint())));
     let after = Text::of(after.map(|dest| Named::Endpoint(dest.endpoint())));
     let (service, reason) = (Text::new(&service.name()), Text::new(&reason));
-    // SAFETY: Each ends with a nul, as `Text` keeps its last byte, and lives until C has copied it.
+    // SAFETY: A `Text` ends with a nul, as its last byte is never written, and all of them live
+    // until C has copied them.
     unsafe {
         bindings::lblc_rs_trace_miss(
             service.as_ptr(),
@@ -94,7 +96,7 @@ fn tell_miss(
 /// The entry of `destination`, with `server`, was evicted to make room for another, after it had
 /// been `idle` for that number of seconds. Any context.
 pub(crate) fn evict(service: &Service, destination: Address, server: &Server, idle: usize) {
-    // SAFETY: It reads a static key of this module, and has no requirement.
+    // SAFETY: `lblc_rs_tracing_evict()` reads a static key of this module, and has no requirement.
     if !unsafe { bindings::lblc_rs_tracing_evict() } {
         return;
     }
@@ -116,7 +118,8 @@ pub(crate) fn evict(service: &Service, destination: Address, server: &Server, id
 /// A table with this number of `entries` was rebuilt: with a new key of its hash (`rekey`), or with
 /// another number of buckets. Any context.
 pub(crate) fn rebuild(service: &Service, rekey: bool, buckets: (usize, usize), entries: usize) {
-    // SAFETY: It reads a static key of this module, and has no requirement.
+    // SAFETY: `lblc_rs_tracing_rebuild()` reads a static key of this module, and has no
+    // requirement.
     if !unsafe { bindings::lblc_rs_tracing_rebuild() } {
         return;
     }

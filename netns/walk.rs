@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Walks over all entries of a service, or of all services, that a filter chooses.
+//! Walks over the entries of a service, or of all services, that match a filter.
 //!
 //! A position is the number of a service and a hash. Entries are visited by ranges of hashes, and
 //! shown by each range as a whole or not at all, so that a dump shows every entry that exists
 //! throughout it exactly once, regardless of concurrent changes; except for a rekey, which reorders
-//! the table, and sets `NLM_F_DUMP_INTR`. Numbers of services are not used again soon.
+//! the table, and sets `NLM_F_DUMP_INTR`. Numbers of services are not reused soon.
 //!
 //! The namespace's list of services is locked for a limited number of ranges at a time.
 
@@ -37,33 +37,34 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// The number of hashes: those that entries are shown by have 32 bits.
+/// The number of hashes: a walk uses the upper 32 bits of an entry's hash.
 const HASHES: u64 = 1 << u32::BITS;
 
-/// How many ranges of hashes are looked at before the lock is given up.
+/// The number of ranges of hashes that are visited before the lock is released.
 const SLICE: usize = 1024;
 
-/// How many slices one call of a dump looks at.
+/// The number of slices that one call of a dump visits.
 const SLICES: usize = 64;
 
-/// A walk over the entries of one service, or of all that can have entries which are wanted.
+/// A walk over the entries of one service, or of all services that can have matching entries.
 struct Walk {
     filter: Filter,
     only_this: bool,
 }
 
-/// What a slice of a walk has come to.
+/// The result of visiting a slice.
 enum Slice {
-    /// There is no more.
+    /// The walk has ended.
     End,
     /// The buffer is full.
     Full,
-    /// There may be more.
+    /// The walk goes on.
     More,
 }
 
 impl Walk {
-    /// Begins, or continues, at `position`. None if the only service that it is about has gone.
+    /// Begins a walk, or continues it at `position`. None if it is over one service, and that was
+    /// unbound meanwhile.
     fn new<T: Controlled>(
         wanted: Parsed,
         netns: &Netns<T>,
@@ -83,8 +84,8 @@ impl Walk {
         }))
     }
 
-    /// Calls `visit` with the service at `position`, or the next one, and the hash at which it
-    /// shall begin, which `visit` sets to where the next slice begins.
+    /// Calls `visit` with the service at `position`, or the next one, and the hash at which the
+    /// slice begins; `visit` sets the hash to the one at which the next slice begins.
     fn slice<T: Controlled>(
         &self,
         netns: &Netns<T>,
@@ -125,7 +126,7 @@ impl Walk {
     }
 }
 
-/// `entry-get`, of all entries that are wanted.
+/// `entry-get`, of all entries that match.
 pub(crate) fn dump_entries<T: Controlled>(
     request: &Request<'_>,
     netns: &Netns<T>,
@@ -147,13 +148,13 @@ pub(crate) fn dump_entries<T: Controlled>(
         }
     }
     if buffer.len() == 0 {
-        // Nothing was found yet: give the reader a message, and go on when it reads the next one.
+        // No entry matched yet: send an empty message, and continue when the next one is read.
         buffer.message(|_| Ok::<(), Refusal>(()))?;
     }
     Ok(true)
 }
 
-/// `entry-del`, of all entries that are wanted. Returns how many there were.
+/// `entry-del`, of all entries that match. Returns the number of entries that were deleted.
 pub(super) fn delete_wanted<T: Controlled>(
     request: &Request<'_>,
     netns: &Netns<T>,
@@ -194,8 +195,8 @@ pub(super) fn delete_wanted<T: Controlled>(
     }
 }
 
-/// Puts a message with the entries from `hash` on into a buffer, if there are any; sets `hash` to
-/// where the next message begins. Fails with `EMSGSIZE` if the buffer has no room for more.
+/// Appends a message with the matching entries from `hash` on to the buffer, if there are any; sets
+/// `hash` to the one at which the next message begins. Fails with `EMSGSIZE` if the buffer is full.
 fn fill<T: Controlled>(
     found: &Listed<'_, T>,
     filter: &Filter,
