@@ -46,7 +46,7 @@ impl Dest {
         core::ptr::eq(self, Self::nobody())
     }
 
-    /// C's name of the server.
+    /// The C object.
     pub(crate) fn as_ptr(&self) -> *mut bindings::ip_vs_dest {
         self.0.get()
     }
@@ -104,7 +104,7 @@ impl Dest {
         unsafe { (&raw const (*self.as_ptr()).u_threshold).read_volatile() != 0 }
     }
 
-    /// Address and port.
+    /// Address and port. Any context.
     pub(crate) fn endpoint(&self) -> Endpoint {
         let dest = self.as_ptr();
         // SAFETY: `&self` keeps the server alive. `ip_vs_new_dest()` sets `addr` and `port` before

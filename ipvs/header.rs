@@ -20,7 +20,8 @@ impl Address {
         [a as u32, (a >> 32) as u32, b as u32, (b >> 32) as u32]
     }
 
-    /// The address as it stands in a packet, and whether it is one of IPv6: from 4 or 16 bytes.
+    /// Reads an address from 4 or 16 bytes, as they stand in a packet, and returns whether it is
+    /// IPv6.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<(Self, bool)> {
         if let Ok(word) = bytes.try_into() {
             return Some((Self(u64::from(u32::from_ne_bytes(word)), 0), false));
@@ -45,7 +46,7 @@ impl Address {
         (self.0 as u32).to_ne_bytes()
     }
 
-    /// The address as a number of 128 bits; one of IPv4 is mapped (`::ffff:192.0.2.1`).
+    /// The address as a number of 128 bits; an IPv4 address is mapped (`::ffff:192.0.2.1`).
     pub(crate) fn number(self, ipv6: bool) -> u128 {
         let Self(a, b) = self;
         match ipv6 {
@@ -87,7 +88,7 @@ impl<'a> Header<'a> {
     /// C: `ip_vs_iph_inverse()`.
     #[inline(always)]
     pub(crate) fn is_inverse(&self) -> bool {
-        // SAFETY: By the type invariants it can be read.
+        // SAFETY: By the type invariants `inner` points to a header that C filled in.
         let flags = unsafe { (*self.inner).hdr_flags };
         flags & bindings::IP_VS_HDR_INVERSE as i32 != 0
     }
@@ -121,7 +122,8 @@ impl<'a> Header<'a> {
 
     #[inline(always)]
     fn address(&self, addr: *const bindings::nf_inet_addr) -> Address {
-        // SAFETY: By the type invariants what the family needs is filled in.
+        // SAFETY: `addr` is in the header, in which, by the type invariants, the address is filled
+        // in as far as the family needs it.
         unsafe { read_address(addr, self.is_ipv6()) }
     }
 }
@@ -151,7 +153,7 @@ impl Ipv6Header<'_> {
     }
 }
 
-/// Reads an address of C's.
+/// Reads an address from a C object.
 ///
 /// # Safety
 ///

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! How people write addresses, servers and services.
+//! The notation of addresses, servers and services, as text.
 
 use super::Address;
 use core::{
@@ -20,19 +20,19 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    /// The number of the address, and the port: in this order, endpoints are the same everywhere.
+    /// The address as a number, and the port. The order of these does not depend on the machine.
     pub(crate) fn numbers(&self) -> (u128, u16) {
         (self.address.number(self.ipv6), self.port)
     }
 }
 
-/// Something with a name that people know.
+/// An object with a name.
 pub(crate) enum Named {
-    /// `192.0.2.1` or `2001:db8::1`
+    /// `192.0.2.1` or, if the second field is true, `2001:db8::1`
     Address(Address, bool),
-    /// See there.
+    /// As [`Endpoint`].
     Endpoint(Endpoint),
-    /// `FWM 1`, or `FWM6 1` if it is one of IPv6, which has its own services.
+    /// `FWM 1`, or `FWM6 1` for IPv6: the same mark can have a service of each family.
     Mark(u32, bool),
     /// `TCP 192.0.2.1:80`
     Service(&'static str, Endpoint),

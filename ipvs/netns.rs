@@ -96,15 +96,15 @@ impl Net {
         unsafe { bindings::lblc_rs_net_ipvs(self.as_ptr()) }
     }
 
-    /// Whether the namespace belongs to the machine's own (initial) user namespace. If not, its
-    /// root may be an ordinary user of the machine.
+    /// Whether the namespace belongs to the initial user namespace. If not, its root may be an
+    /// ordinary user of the machine.
     pub(crate) fn is_of_initial_user(self) -> bool {
         // SAFETY: By the type invariants the namespace is live.
         unsafe { bindings::lblc_rs_net_is_of_initial_user(self.as_ptr()) }
     }
 }
 
-/// What a scheduler keeps for each network namespace. `()` keeps nothing.
+/// The state that a scheduler keeps for each network namespace. `()` keeps nothing.
 pub(crate) trait NetnsState<T: Scheduler>: Send + Sync + Sized {
     /// Makes the state of a namespace. Process context, under the pernet rwsem. If this fails, the
     /// namespace is not created, or the module not loaded.
@@ -195,7 +195,7 @@ impl<T: Scheduler> Netns<T> {
     }
 
     /// The namespace of a service that is being bound. Process context, under the service mutex.
-    /// Fails with `ENOENT` if the namespace has come to its end.
+    /// Fails with `ENOENT` after the exit of the namespace.
     pub(super) fn of(service: &Service) -> Result<Arc<Self>> {
         // SAFETY: The service keeps its namespace live until it is freed.
         let net = unsafe { bindings::lblc_rs_ipvs_net(service.netns()) };
@@ -215,8 +215,8 @@ impl<T: Scheduler> Netns<T> {
         // SAFETY: The caller promises a live namespace and the type; only `init_net()` and
         // `exit_net()` write the slot.
         let raw = unsafe { slot(net) }?.load(Ordering::Acquire).cast::<Self>();
-        // SAFETY: What is in the slot came from `Arc::into_raw()` in `init_net()`, and is dropped
-        // by `exit_net()`, which the caller excludes.
+        // SAFETY: If `raw` is not null, it came from `Arc::into_raw()` in `init_net()`, and is
+        // dropped by `exit_net()`, which the caller excludes.
         (!raw.is_null()).then(|| unsafe { ArcBorrow::from_raw(raw) })
     }
 
@@ -256,8 +256,8 @@ impl<T: Scheduler> Netns<T> {
     pub(crate) fn queue_work(&self) {
         self.work.queue();
         for bound in self.services.lock().bound.values() {
-            // SAFETY: By the invariants of `Services` it is live while it is listed, and the lock
-            // keeps it listed.
+            // SAFETY: By the invariants of `Services` the pointee is live while it is listed, and
+            // the lock keeps it listed.
             unsafe { bound.0.as_ref() }.queue_work();
         }
     }
@@ -272,7 +272,7 @@ impl<T: Scheduler> Netns<T> {
         self.first_listed(from, |found| f(found.id, found.state(), found.service()))
     }
 
-    /// As [`first_service()`](Self::first_service), with all that a service has.
+    /// As [`first_service()`](Self::first_service), but passes a [`Listed`].
     pub(crate) fn first_listed<R>(
         &self,
         from: u32,
@@ -327,7 +327,7 @@ impl<'a, T: Scheduler> Listed<'a, T> {
         &self.bound.common.servers
     }
 
-    /// What a call of `schedule()` for the service can see and use.
+    /// The context that a call of `schedule()` for the service has.
     pub(crate) fn call<'g>(&self, rcu: ReadSide<'g>) -> SchedContext<'g, T>
     where
         'a: 'g,
@@ -339,7 +339,7 @@ impl<'a, T: Scheduler> Listed<'a, T> {
         }
     }
 
-    /// Queue it, and [`Scheduler::work()`] will be called.
+    /// The service's work item: if it is queued, [`Scheduler::work()`] is called.
     pub(crate) fn work(&self) -> &'a Work {
         &self.bound.common.work
     }
@@ -363,7 +363,7 @@ pub(super) unsafe fn slot<'a>(net: *mut bindings::net) -> Option<&'a AtomicPtr<c
     }
     // SAFETY: The caller promises a live namespace, and `id` came from the pernet core.
     let memory = unsafe { bindings::lblc_rs_net_generic(net, id) };
-    // SAFETY: `memory` is null, or what the pernet core allocated for us by `kzalloc()`: aligned at
+    // SAFETY: `memory` is null, or was allocated by the pernet core with `kzalloc()`: aligned at
     // least to a pointer, zeroed, and only used through this function.
     unsafe { memory.cast::<AtomicPtr<c_void>>().as_ref() }
 }

@@ -11,10 +11,10 @@
 //!                             init_service(), same identity
 //! ```
 //!
-//! A parked state has no service, no timer, and no reference to a server of the core. It belongs to
-//! the list below, but for late calls of `schedule()`, which use their own service and end within a
-//! grace period. A service that adopts the state may use it at the same time as those: both are
-//! readers and writers like any other two. Nothing else uses it, so it needs no module reference.
+//! A parked state has no service, no timer, and no reference to a server of the core. The list
+//! below owns it. Only late calls of `schedule()` still use it, with their own service, and they
+//! end within a grace period. If a service adopts the state before that, both use it at the same
+//! time, like any two readers or writers. So a parked state needs no reference to the module.
 //!
 //! The list, [`States`], is protected by the lock of the namespace's services.
 
@@ -44,10 +44,10 @@ use kernel::{
     time::Jiffies, //
 };
 
-/// How many states may be parked in a network namespace.
+/// The number of states that may be parked in a network namespace.
 const MAX_STATES: usize = 4096;
 
-/// How many entries they may have together, unless there is only one.
+/// The number of entries that they may have together, unless there is only one state.
 const MAX_ENTRIES: usize = 1 << 22;
 
 /// The state of a service that was unbound. Its drop frees it, after a grace period.
@@ -62,7 +62,7 @@ pub(super) struct Parked<T: Scheduler> {
     since: Jiffies,
     /// Its number in the order in which states were parked.
     number: u64,
-    /// How many entries it had then.
+    /// The number of entries that it had then.
     entries: usize,
 }
 
@@ -98,7 +98,7 @@ impl<T: Scheduler> Parked<T> {
         ManuallyDrop::new(self).bound
     }
 
-    /// For how many jiffies it is kept yet, of `keep`.
+    /// The rest, in jiffies, of the time `keep` for which the state is parked.
     pub(super) fn left(&self, keep: Jiffies) -> Jiffies {
         let parked = jiffies::now().wrapping_sub(self.since);
         keep.saturating_sub(parked)
@@ -111,8 +111,8 @@ impl<T: Scheduler> Parked<T> {
     /// A grace period has passed since it was parked.
     pub(super) unsafe fn free(self) {
         let bound = self.into_bound();
-        // SAFETY: By the type invariants it came from `KBox::into_raw()`. It is dropped in place;
-        // the caller promises that late calls of `schedule()` have ended.
+        // SAFETY: By the type invariants `bound` came from `KBox::into_raw()`. It is dropped in
+        // place; the caller promises that late calls of `schedule()` have ended.
         drop(unsafe { KBox::from_raw(bound.as_ptr()) });
     }
 }
@@ -134,8 +134,8 @@ impl<T: Scheduler> Netns<T> {
         self.work.queue_in(T::keep(self.state()));
     }
 
-    /// Takes out the state that is parked for a service of this identity, unless it was kept for
-    /// too long. Process context.
+    /// Takes out the state that is parked for a service of this identity, unless its time is over:
+    /// then it is freed. Process context.
     pub(super) fn unpark(&self, identity: Identity) -> Option<Parked<T>> {
         let parked = self.services.lock().parked.take(identity);
         parked.filter(|parked| parked.left(T::keep(self.state())) != 0)
@@ -166,8 +166,8 @@ impl<T: Scheduler> Netns<T> {
         waited
     }
 
-    /// Memory is short, or what the namespace may have of it: lets parked states be freed. Any
-    /// context.
+    /// Memory is short, or a bound of the namespace on it is reached: queues the work item to free
+    /// all parked states. Any context.
     pub(crate) fn give_back_parked(&self) {
         if self.has_parked.load(Ordering::Relaxed) {
             self.unwanted.store(true, Ordering::Relaxed);
@@ -175,8 +175,8 @@ impl<T: Scheduler> Netns<T> {
         }
     }
 
-    /// Frees the parked states that were kept for as long as they may be, or all if they are
-    /// unwanted.
+    /// Frees the parked states whose time is over, or all of them if they are `unwanted`. Process
+    /// context.
     ///
     /// # Safety
     ///
@@ -198,7 +198,7 @@ impl<T: Scheduler> Netns<T> {
         while next().is_some() {}
         let services = netns.services.lock();
         let left = services.parked.oldest().map(|oldest| oldest.left(keep));
-        // Under the lock, so that it is not cleared after another state was parked.
+        // Under the lock, so that `has_parked` is not cleared after another state was parked.
         netns.has_parked.store(left.is_some(), Ordering::Relaxed);
         if let Some(left) = left {
             netns.work.queue_in(left);
@@ -212,8 +212,8 @@ impl<T: Scheduler> Netns<T> {
         self.work.disable();
     }
 
-    /// Calls `f` with the parked states, and for how many jiffies each is kept yet, until it
-    /// returns false. Process context; `f` runs under the namespace's mutex.
+    /// Calls `f` with each parked state, its identity, and the rest of its time in jiffies, until
+    /// `f` returns false. Process context; `f` runs under the namespace's mutex.
     pub(crate) fn each_parked(&self, mut f: impl FnMut(Identity, &T, Jiffies) -> bool) {
         let keep = T::keep(self.state());
         let services = self.services.lock();
@@ -225,7 +225,7 @@ impl<T: Scheduler> Netns<T> {
 /// The parked states of a namespace, by the identities of their services.
 pub(super) struct States<T: Scheduler> {
     by_identity: RBTree<Identity, Parked<T>>,
-    /// The identities in the order in which the states were parked: the oldest is the first to go.
+    /// The identities in the order in which the states were parked: the oldest is freed first.
     order: RBTree<u64, Identity>,
     last_number: u64,
     count: usize,
@@ -309,7 +309,7 @@ impl<T: Scheduler> States<T> {
         self.take(identity)
     }
 
-    /// Drops all states, and keeps no other one.
+    /// Drops all states; states that are inserted from now on are dropped at once.
     fn close(&mut self) {
         self.closed = true;
         while self.take_oldest().is_some() {}

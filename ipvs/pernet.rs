@@ -36,10 +36,10 @@ use kernel::{
 /// A namespace is created, or the module loaded. Process context, under the pernet rwsem.
 ///
 /// If this fails for a namespace while the module is loaded, the pernet core calls [`exit_net()`]
-/// for those that came before, which waits for users of the files that have just appeared there.
-/// That is so with every subsystem that has sysctls. It takes a failed allocation of a few pages
+/// for the namespaces before it, which waits for users of the files that have just appeared there,
+/// as in every subsystem that has sysctls. The cause would be a failed allocation of a few pages
 /// with `GFP_KERNEL`, which the page allocator repeats unless the process is killed. If it fails
-/// for a namespace that is created, no process is in that yet.
+/// for a namespace that is being created, no process is in that namespace yet.
 ///
 /// # Safety
 ///
@@ -65,8 +65,8 @@ unsafe extern "C" fn init_net<T: Scheduler>(net: *mut bindings::net) -> c_int {
 /// Empties the slot of `netns`, and drops the reference that it held.
 fn take<T: Scheduler>(slot: &AtomicPtr<c_void>, netns: Arc<Netns<T>>) {
     slot.store(null_mut(), Ordering::Release);
-    // SAFETY: The slot held a reference, made by `Arc::into_raw()` in `init_net()`. Nothing borrows
-    // from the slot any more: the files have been removed, and no service can be bound.
+    // SAFETY: The slot held a reference that came from `Arc::into_raw()` in `init_net()`. Nothing
+    // borrows from the slot any more: the files have been removed, and no service can be bound.
     drop(unsafe { Arc::from_raw(Arc::as_ptr(&netns)) });
 }
 
@@ -135,7 +135,7 @@ impl<T: Scheduler> Namespaces<T> {
 #[pinned_drop]
 impl<T: Scheduler> PinnedDrop for Namespaces<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants it is registered.
+        // SAFETY: By the type invariants `inner` is registered.
         unsafe { bindings::unregister_pernet_subsys(self.inner.get()) };
         ID.store(0, Ordering::Relaxed);
     }

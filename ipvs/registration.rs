@@ -56,14 +56,17 @@ impl<T: Scheduler> VTable<T> {
             Ok(bound) => bound,
             Err(error) => return error.to_errno(),
         };
-        // SAFETY: Nobody reads `sched_data`: `svc->scheduler` is null, and `ip_vs_edit_service()`
-        // has waited a grace period since it was not. C publishes both with `rcu_assign_pointer()`.
+        // SAFETY: `sched_data` has no reader: `svc->scheduler` is null, and `ip_vs_edit_service()`
+        // has waited for a grace period since that was cleared. C publishes `svc->scheduler`
+        // afterwards, with `rcu_assign_pointer()`.
         unsafe { (*svc).sched_data = bound.as_ptr().cast() };
         0
     }
 
     /// A state for the service, listed in its namespace: the parked one of the service's identity,
-    /// or a new one. If memory is short, all other parked states are freed.
+    /// or a new one. If memory is short, frees all other parked states, and tries again. Process
+    /// context, under the service mutex. Fails with `ENOENT` or `ENOSPC` as [`Netns::of()`] and
+    /// `Netns::list()` do, or `ENOMEM`.
     fn bind(service: &Service) -> Result<NonNull<SchedData<T>>> {
         let netns = Netns::of(service)?;
         Self::adopt_or_make(service, &netns).or_else(|error| {
@@ -95,9 +98,10 @@ impl<T: Scheduler> VTable<T> {
     unsafe extern "C" fn done_service(svc: *mut bindings::ip_vs_service) {
         // SAFETY: `sched_data` is what `init_service()` stored. It is left there for late readers.
         let raw = unsafe { (*svc).sched_data }.cast::<SchedData<T>>();
-        // SAFETY: `init_service()` stored what came from `into_raw()`, and is owned by the service.
+        // SAFETY: `init_service()` stored a pointer that came from `into_raw()`, which the service
+        // owns.
         let (service, bound) = unsafe { (Service::from_raw(svc), NonNull::new_unchecked(raw)) };
-        // SAFETY: As above. It is alive at least until the grace period that begins below.
+        // SAFETY: As above; the state is alive at least until it is parked below.
         let state = unsafe { bound.as_ref() };
         state.netns.unlist(state.id.load(Ordering::Relaxed));
         state.state.done_service();
@@ -105,7 +109,7 @@ impl<T: Scheduler> VTable<T> {
         // The state may be freed as soon as it is parked.
         let netns = state.netns.clone();
         // SAFETY: C cleared `svc->scheduler`, through which readers find the state, and calls this
-        // once, so the state is ours now. It is neither listed nor is its work item enabled.
+        // function once, so `bound` is owned here. It is not listed, and its work item is disabled.
         let parked = unsafe { Parked::new(bound) };
         if T::keep(netns.state()) != 0 {
             state.common.servers.release();
@@ -145,8 +149,8 @@ impl<T: Scheduler> VTable<T> {
         dest: *mut bindings::ip_vs_dest,
         change: fn(&Servers, &Service, &Dest),
     ) -> c_int {
-        // SAFETY: Both are alive. `sched_data` is what `init_service()` stored; `done_service()`,
-        // which lets go of it, needs the mutex as well.
+        // SAFETY: `svc` and `dest` are alive. `sched_data` is what `init_service()` stored;
+        // `done_service()`, after which it may be freed, is called under the same mutex.
         unsafe {
             let bound = &*(*svc).sched_data.cast::<SchedData<T>>();
             let servers = &bound.common.servers;
@@ -234,7 +238,7 @@ impl<T: Scheduler> Name<T> {
 impl<T: Scheduler> PinnedDrop for Name<T> {
     /// Unregisters the name. No service is bound to it: each holds a reference to the module.
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariants it is registered.
+        // SAFETY: By the type invariants `inner` is registered.
         unsafe { bindings::unregister_ip_vs_scheduler(self.inner.get()) };
     }
 }
@@ -243,8 +247,8 @@ impl<T: Scheduler> PinnedDrop for Name<T> {
 /// it keeps for each network namespace.
 #[pin_data(PinnedDrop)]
 pub(crate) struct Registration<T: Scheduler> {
-    /// In drop order: no name may be left when nothing waits for `schedule()` any more, and no
-    /// service when the namespaces go.
+    /// Dropped before `namespaces`: the names are unregistered, and calls of `schedule()` have
+    /// ended, before the objects of the namespaces are dropped.
     names: KVec<Pin<KBox<Name<T>>>>,
     #[pin]
     namespaces: Namespaces<T>,
@@ -258,9 +262,9 @@ unsafe impl<T: Scheduler> Sync for Registration<T> {}
 impl<T: Scheduler> Registration<T> {
     /// Registers `T` under each of `names`. A service can bind before this returns. Process
     /// context. Fails with `EINVAL` if the first name is taken, `ENOENT` if IPVS is being unloaded,
-    /// `ENOMEM`, or as [`NetnsState::new()`] does. Once the first name is registered nothing fails
-    /// any more, as a service may have bound: another name that is taken is left out, with a line
-    /// in the log.
+    /// `ENOMEM`, or as [`NetnsState::new()`] does. Once the first name is registered, nothing fails
+    /// any more, as a service may have been bound: if another name is taken, it is left out, with a
+    /// line in the log.
     pub(crate) fn new(
         module: &'static ThisModule,
         names: &'static [&'static CStr],
@@ -290,8 +294,8 @@ impl<T: Scheduler> Registration<T> {
 #[pinned_drop]
 impl<T: Scheduler> PinnedDrop for Registration<T> {
     /// Unregisters the names, waits until no packet is in `schedule()`, and removes the files of
-    /// all namespaces, before the pernet core is asked to let go of them: it waits under a lock
-    /// that others need.
+    /// all namespaces. The latter waits for users of the files, so it must be done before the
+    /// pernet operations are unregistered, which would wait under the pernet rwsem.
     fn drop(self: Pin<&mut Self>) {
         self.project().names.clear();
         rcu::synchronize();

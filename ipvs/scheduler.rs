@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a scheduler is, and the state of a service that it binds to.
+//! The trait that a scheduler implements, and the state of a service that is bound to it.
 //!
-//! The life of a service's state, and who may look at it:
+//! The life of a service's state, and the functions that may use it:
 //!
 //! ```text
 //!  init_service()    schedule(), any CPU      done_service()                 grace period
@@ -50,7 +50,7 @@ use kernel::{
     time::Jiffies, //
 };
 
-/// What `schedule()` can see and use.
+/// The context of a call of `schedule()`.
 pub(crate) struct SchedContext<'g, T: Scheduler> {
     /// The service that the packet is for.
     pub(crate) service: &'g Service,
@@ -81,19 +81,19 @@ impl<'g, T: Scheduler> SchedContext<'g, T> {
         &self.bound.common.servers
     }
 
-    /// What the scheduler keeps for the service's network namespace.
+    /// The state that the scheduler keeps for the service's network namespace.
     pub(crate) fn netns(self) -> &'g T::Netns {
         self.bound.netns.state()
     }
 
-    /// Queue it, and [`Scheduler::work()`] will be called.
+    /// The service's work item: if it is queued, [`Scheduler::work()`] is called.
     #[inline(always)]
     pub(crate) fn work(self) -> &'g Work {
         &self.bound.common.work
     }
 }
 
-/// What a service has, whatever its scheduler is.
+/// The part of a service's state that does not depend on the scheduler.
 #[pin_data]
 pub(super) struct Common {
     #[pin]
@@ -120,7 +120,7 @@ impl Common {
 
 /// A scheduler: the value is its state for one service.
 pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
-    /// What the scheduler keeps for each network namespace; `()` if nothing.
+    /// The state that the scheduler keeps for each network namespace; `()` if none.
     type Netns: NetnsState<Self>;
 
     /// The period of the timer that queues the service's work item, in jiffies; 0: there is none.
@@ -173,19 +173,19 @@ pub(crate) trait Scheduler: Send + Sync + Sized + 'static {
 /// What `svc->sched_data` points to: a scheduler's state and what the framework needs around it.
 #[pin_data]
 pub(super) struct SchedData<T: Scheduler> {
-    // Dropped in this order: what `state` knows of servers may lead there.
+    // Dropped before `common`: `state` may have references to servers there.
     #[pin]
     pub(super) state: T,
     #[pin]
     pub(super) common: Common,
     /// The service, while it is bound.
     service: AtomicPtr<bindings::ip_vs_service>,
-    /// When the last period of the timer ended, in jiffies. Used by the work item only.
+    /// When the last period of the timer ended, in jiffies. Only the work item uses it.
     last_tick: AtomicUsize,
     #[pin]
     pub(super) rcu_work: RcuWork,
     pub(super) netns: Arc<Netns<T>>,
-    /// Our number in `netns`, once we are listed there.
+    /// The number in the list of `netns`, once the service is listed.
     pub(super) id: AtomicU32,
 }
 
@@ -230,6 +230,7 @@ impl<T: Scheduler> SchedData<T> {
     }
 
     /// Binds a new state to a service, and lists it. Process context, under the service mutex.
+    /// Fails with `ENOMEM`, as [`Scheduler::init_service()`], or as [`Netns::list()`].
     pub(super) fn make(service: &Service, netns: &Arc<Netns<T>>) -> Result<NonNull<Self>> {
         let bound = KBox::pin_init(Self::new(service, netns), GFP_KERNEL_ACCOUNT)?;
         bound.common.servers.add_all(service)?;
@@ -240,7 +241,7 @@ impl<T: Scheduler> SchedData<T> {
         if T::TICK != 0 {
             bound.common.work.queue_in(T::TICK);
         }
-        // SAFETY: The state stays pinned: it is next taken to be dropped in place.
+        // SAFETY: The state stays pinned: nothing moves it before it is dropped in place.
         let raw = unsafe { KBox::into_raw(Pin::into_inner_unchecked(bound)) };
         NonNull::new(raw).ok_or(ENOMEM)
     }
@@ -258,8 +259,8 @@ impl<T: Scheduler> SchedData<T> {
         self.id.store(id, Ordering::Relaxed);
         self.state.resume();
         self.common.work.enable();
-        // For what `done_service()` has cut short, and the periods that have ended since. The
-        // handler starts the timer.
+        // Continue what `done_service()` has cancelled, and make up for the periods that have ended
+        // since. The handler starts the timer.
         self.common.work.queue();
         Ok(())
     }
@@ -268,9 +269,9 @@ impl<T: Scheduler> SchedData<T> {
     ///
     /// Called by the queue with the work item of a pinned `SchedData<T>`.
     unsafe extern "C" fn work(work: *mut bindings::work_struct) {
-        // SAFETY: `Work` begins with its `work_struct`, and `work` is in the common of a
-        // `SchedData<T>`, which is alive because `done_service()` waits for us before it lets go of
-        // it.
+        // SAFETY: `Work` begins with its `work_struct`, and `work` is in the `common` of a
+        // `SchedData<T>`, which is alive because `done_service()` waits for this handler before it
+        // parks or frees the object.
         let bound = unsafe {
             let common = container_of!(work.cast::<Work>(), Common, work);
             &*container_of!(common, Self, common)
@@ -292,11 +293,13 @@ impl<T: Scheduler> SchedData<T> {
     /// # Safety
     ///
     /// Called by the queue, once, with the `rcu_work` of a pinned `SchedData<T>` that came from
-    /// `KBox::into_raw()`, a grace period after C let go of it.
+    /// `KBox::into_raw()`, a grace period after new readers could find it last.
     unsafe extern "C" fn dispose(work: *mut bindings::work_struct) {
-        // SAFETY: As the caller promises; `RcuWork` begins with the `work_struct`.
+        // SAFETY: The caller promises that `work` is the `rcu_work` of a `SchedData<T>`; `RcuWork`
+        // begins with the `work_struct`.
         let bound = unsafe { container_of!(work.cast::<RcuWork>(), Self, rcu_work) };
-        // SAFETY: It came from `into_raw()`, and is dropped in place.
+        // SAFETY: The caller promises that `bound` came from `KBox::into_raw()`, and that no reader
+        // is left; it is dropped in place.
         drop(unsafe { KBox::from_raw(bound) });
     }
 }

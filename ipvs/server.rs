@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A real server as schedulers remember it: by address and port, so that entries of a server that
-//! was removed are valid again when the same server is added again.
+//! A real server as entries refer to it: by address and port, so that entries of a server that was
+//! removed are valid again when the same server is added again.
 //!
 //! The objects: `==>` is a counted reference, `-->` a pointer that RCU keeps valid.
 //!
@@ -58,8 +58,8 @@ use kernel::prelude::*;
 pub(crate) struct Server {
     /// The core's server, or null while it is removed.
     dest: AtomicPtr<bindings::ip_vs_dest>,
-    /// Its weight: with at most that many connections, this is enough to keep the server; -1: more
-    /// fields have to be read.
+    /// The weight, if a server with at most that many connections may be kept without reading other
+    /// fields; -1 if others have to be read.
     capacity: AtomicI32,
     endpoint: Endpoint,
     tag: u64,
@@ -91,7 +91,7 @@ const _: () = {
 };
 
 impl Server {
-    /// It is in no array.
+    /// The number of a server that is in no array.
     pub(super) const NO_SLOT: usize = usize::MAX;
 
     /// A server that is not in the list, with one reference.
@@ -117,7 +117,7 @@ impl Server {
         (!dest.is_null()).then(|| unsafe { Dest::from_raw(dest) })
     }
 
-    /// `dest`, or something else that is not null.
+    /// `dest`, or another pointer that is not null.
     fn dest_hint(&self) -> *mut bindings::ip_vs_dest {
         let dest = self.dest.load(Ordering::Relaxed);
         if dest.is_null() {
@@ -137,18 +137,19 @@ impl Server {
         self.endpoint
     }
 
-    /// What [`Scheduler::server_tag()`](super::Scheduler::server_tag) returned for it.
+    /// The number that [`Scheduler::server_tag()`](super::Scheduler::server_tag) returned for it.
     #[inline(always)]
     pub(crate) fn tag(&self) -> u64 {
         self.tag
     }
 
-    /// Whether it stands for this object of the core.
+    /// Whether this is the `Server` of `dest`.
     pub(super) fn is_for(&self, dest: &Dest) -> bool {
         core::ptr::eq(self.dest.load(Ordering::Relaxed), dest.as_ptr())
     }
 
-    /// Takes over what the administrator changed.
+    /// Updates the capacity, after the administrator added or edited `dest`. Process context, under
+    /// the service mutex.
     pub(super) fn update(&self, dest: &Dest) {
         let good = dest.weight() > 0 && !dest.is_limited();
         let capacity = if good { dest.weight() } else { -1 };
@@ -166,7 +167,8 @@ impl Server {
     }
 }
 
-/// What [`ServerRef::unshared()`] saw: equal values mean that no reference was taken in between.
+/// A result of [`ServerRef::unshared()`]. Two equal values mean that no reference was taken between
+/// the calls that returned them.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unshared(u64);
 
@@ -183,10 +185,10 @@ unsafe impl Send for ServerRef {}
 unsafe impl Sync for ServerRef {}
 
 impl ServerRef {
-    /// What a new reference adds to `references`: one that there is, and one that was taken.
+    /// The number that a new reference adds to `references`: 1 to either half.
     const TAKEN: u64 = (1 << u32::BITS) + 1;
 
-    /// A server that is not in the list yet. Fails with `ENOMEM`.
+    /// A server that is not in the list yet. Process context. Fails with `ENOMEM`.
     pub(super) fn new(endpoint: Endpoint, tag: u64) -> Result<Self> {
         let server = KBox::into_raw(KBox::new(Server::new(endpoint, tag), GFP_KERNEL_ACCOUNT)?);
         // INVARIANT: `references` begins with this one.
@@ -202,7 +204,8 @@ impl ServerRef {
         Self(NonNull::from(server))
     }
 
-    /// If this is the only reference: a value that never returns once another one is taken.
+    /// If this is the only reference: a value that is never returned again once another one is
+    /// taken. Any context.
     pub(super) fn unshared(&self) -> Option<Unshared> {
         // Acquire pairs with the release of `drop()`: the `DestSlot` that dropped the last other
         // reference was changed before the grace period for which the caller waits next, so no
@@ -330,7 +333,8 @@ impl DestSlot {
         drop(NonNull::new(old).map(ServerRef));
     }
 
-    /// Updates the hint, after the server was added again.
+    /// Updates the hint, after the server was added again. Any context; plain loads, and a plain
+    /// store if the hint is another one.
     pub(crate) fn refresh(&self, rcu: ReadSide<'_>) {
         let hint = self.get(rcu).dest_hint();
         if self.dest.load(Ordering::Relaxed) != hint {
@@ -372,11 +376,13 @@ impl DestHold {
     }
 
     /// Ends the hold of `server`, which has left the list, and whose entry in the array is empty.
+    /// Process context, under the service mutex.
     pub(super) fn end(hold: KBox<Self>, server: &Server) {
         server.dest.store(null_mut(), Ordering::Release);
-        // SAFETY: The pointer comes from `into_raw()`, and nothing else points to the object.
-        // Readers use the core's server that it keeps: `server.dest` is null and the array entry
-        // empty, so no new reader finds that server, and older ones are in read-side sections.
+        // SAFETY: The pointer comes from `KBox::into_raw()`, and nothing else points to the
+        // `DestHold`. Readers use the core's server on which it holds a reference: `server.dest` is
+        // null and the array entry empty, so no new reader finds that server, and earlier ones are
+        // in read-side sections.
         unsafe { rcu::drop_after_grace_period(KBox::into_raw(hold)) };
     }
 }

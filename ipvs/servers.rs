@@ -4,9 +4,9 @@
 //! follow the core's list from one cache miss to the next.
 //!
 //! A new server is put before the others, as in the core's list; a removed one leaves an empty slot
-//! behind. An array that is full, or
-//! more than half empty, is replaced by one that is made from the core's list. So a change costs a
-//! search in a tree, and the copies cost no more than a constant for each change.
+//! behind. An array that is full, or more than half empty, is replaced by one that is made from the
+//! core's list. So a change costs a search in a tree, and the copies cost no more than a constant
+//! for each change.
 
 use super::{
     name::Endpoint,
@@ -50,9 +50,9 @@ const MAX_REMOVED: usize = 4096;
 /// The record of a server that is or was in the list.
 struct Record {
     server: ServerRef,
-    /// If it is in the core's list.
+    /// Present while the server is in the core's list.
     hold: Option<KBox<DestHold>>,
-    /// It was removed and had no other reference when `reap()` looked last.
+    /// Present if the server was removed and had no other reference at the last `mark()`.
     marked: Option<Unshared>,
 }
 
@@ -125,19 +125,19 @@ impl Servers {
         unsafe { self.array.load(Ordering::Acquire).as_ref() }
     }
 
-    /// All servers of a service that is being bound, when there are none. Process context, under
-    /// the service mutex. Fails with `ENOMEM`; some may be there then.
+    /// Adds all servers of a service that is being bound; there is none before. Process context,
+    /// under the service mutex. Fails with `ENOMEM`; some may have been added then.
     pub(super) fn add_all(&self, service: &Service) -> Result {
         if service.num_dests() != 0 {
             self.rebuild(&mut self.records.lock(), service)?;
         }
-        // It may have been set before `release()`.
+        // The flag may have been set before `release()`.
         self.incomplete.store(false, Ordering::Relaxed);
         Ok(())
     }
 
-    /// The service is unbound: as if all of its servers were removed. Late calls of `schedule()`
-    /// walk their service's own list from now on. Process context, under the service mutex.
+    /// The service is unbound: has the effect of a removal of all servers. From now on, late calls
+    /// of `schedule()` walk the list of their service. Process context, under the service mutex.
     pub(super) fn release(&self) {
         // Before the slots are emptied: a reader that finds one empty sees null. Relaxed: null
         // publishes nothing, and `ArrayEntry::clear()` stores with release.
@@ -147,8 +147,8 @@ impl Servers {
         }
     }
 
-    /// Lets go of the core's server that `record` stands for. Process context, under the service
-    /// mutex.
+    /// Releases the core's server of `record`, and empties its slot. Process context, under the
+    /// service mutex.
     fn unlink(&self, record: &mut Record) {
         // SAFETY: The service mutex keeps the array as it is.
         let array = self.array(unsafe { ReadSide::assume() });
@@ -163,7 +163,8 @@ impl Servers {
     }
 
     /// `dest` was put into the list, or changed. Process context, under the service mutex. If
-    /// memory is short, `listed()` says so until the server is edited or another one comes or goes.
+    /// memory is short, `listed()` returns `None` until a server is added, edited or removed with
+    /// success.
     pub(super) fn update(&self, service: &Service, dest: &Dest) {
         let done = self.try_update(&mut self.records.lock(), service, dest);
         self.set_incomplete(done.is_err(), service);
@@ -208,15 +209,16 @@ impl Servers {
         }
     }
 
-    /// Lets readers walk `array`, the current one, as it is now. Process context, under the service
-    /// mutex.
+    /// Publishes the present contents of `array`, the current one, to readers. Process context,
+    /// under the service mutex.
     fn publish(&self, array: &Array) {
-        // INVARIANT: It is the first slot of the current array. Release: a reader that sees it sees
-        // the slots filled.
+        // INVARIANT: The pointer is the first slot of the current array. Release: a reader that
+        // sees the pointer sees the slots filled.
         self.first.store(array.first(), Ordering::Release);
     }
 
-    /// Notes whether the array has all servers of the list; if not, readers shall walk that.
+    /// Sets whether the array lacks a server of the list; if so, readers walk the list, and a line
+    /// is logged. Process context, under the service mutex.
     fn set_incomplete(&self, incomplete: bool, service: &Service) {
         if incomplete {
             // Relaxed: null publishes nothing.
@@ -230,8 +232,8 @@ impl Servers {
         }
     }
 
-    /// The server that stands for `dest`: the one that did when an equal one was last in the list,
-    /// or a new one. Returns whether `dest` had none. Fails with `ENOMEM`.
+    /// The `Server` of `dest`, by address and port: that of an earlier server, or a new one. Also
+    /// returns whether it was out of the list until now. Process context. Fails with `ENOMEM`.
     fn get_or_insert<'a>(
         &self,
         records: &'a mut Records,
@@ -252,7 +254,7 @@ impl Servers {
         Ok((&record.server, is_new))
     }
 
-    /// Makes a record of a server that is not in the list. Fails with `ENOMEM`.
+    /// Makes a record of a server that is not in the list. Process context. Fails with `ENOMEM`.
     fn insert_removed(&self, records: &mut Records, endpoint: Endpoint) -> Result {
         let record = Record {
             server: ServerRef::new(endpoint, (self.tag)(endpoint))?,
@@ -275,16 +277,15 @@ impl Servers {
             }
             self.insert_removed(&mut records, endpoint)?;
         }
-        // A reference that `f` takes makes `reap()` leave the record alone.
+        // If `f` takes a reference, `reap()` keeps the record.
         records
             .get(&endpoint)
             .map(|record| f(&record.server))
             .ok_or(ENOMEM)
     }
 
-    /// Makes an array of the list as it is, with room for half as many servers again, and shows it
-    /// to readers. Process context, under the service mutex. Fails with `ENOMEM`; the old array
-    /// stays.
+    /// Replaces the array by a copy of the list, with room for half as many servers again. Process
+    /// context, under the service mutex. Fails with `ENOMEM`; then the old array stays.
     fn rebuild(&self, records: &mut Records, service: &Service) -> Result {
         let listed = service.num_dests();
         let array = Array::new(listed.saturating_add(listed / 2).saturating_add(1))?;
@@ -302,11 +303,12 @@ impl Servers {
                 server.set_slot(number);
             }
         }
-        // INVARIANT: It comes from `into_raw()`. Release: a reader that sees the array sees it
+        // INVARIANT: `new` comes from `into_raw()`. Release: a reader that sees the array sees it
         // filled.
         let new = KBox::into_raw(array);
         let old = self.array.swap(new, Ordering::AcqRel);
-        // SAFETY: It came from `into_raw()` above, and the service mutex keeps it.
+        // SAFETY: `new` came from `into_raw()` above, and the service mutex, under which arrays are
+        // replaced, keeps it allocated.
         self.publish(unsafe { &*new });
         if !old.is_null() {
             // SAFETY: By the type invariants `old` came from `into_raw()`. It was replaced above,
@@ -330,7 +332,8 @@ impl Servers {
         self.sweep();
     }
 
-    /// Marks what `reap()` may free, if no reference is taken. Returns whether there is anything.
+    /// Marks the servers that `reap()` may free if no reference is taken. Returns whether there is
+    /// one.
     fn mark(&self) -> bool {
         let mut any = false;
         for record in self.records.lock().values_mut() {
@@ -341,7 +344,7 @@ impl Servers {
         any
     }
 
-    /// Frees what is marked, was not listed again, and of which no reference was taken.
+    /// Frees the marked servers that were not listed again and of which no reference was taken.
     fn sweep(&self) {
         let mut records = self.records.lock();
         let mut cursor = records.cursor_front_mut();

@@ -30,7 +30,7 @@ use kernel::{
 #[repr(transparent)]
 pub(crate) struct Service(Opaque<bindings::ip_vs_service>);
 
-/// By what the core tells the services of a namespace apart.
+/// The identity of a service in its namespace.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Identity {
     /// A firewall mark, and whether the service is for IPv6.
@@ -60,7 +60,7 @@ impl Service {
         unsafe { &*ptr.cast() }
     }
 
-    /// C's name of the service.
+    /// The C object.
     pub(crate) fn as_ptr(&self) -> *mut bindings::ip_vs_service {
         self.0.get()
     }
@@ -73,7 +73,7 @@ impl Service {
         u32::from(unsafe { (*self.as_ptr()).af }) == bindings::AF_INET6
     }
 
-    /// Firewall mark, or protocol, address and port.
+    /// Firewall mark, or protocol, address and port. Any context.
     pub(crate) fn identity(&self) -> Identity {
         let (service, ipv6) = (self.as_ptr(), self.is_ipv6());
         // SAFETY: `&self` keeps the service alive. `ip_vs_add_service()` sets `fwmark`, `protocol`,
@@ -91,7 +91,7 @@ impl Service {
         }
     }
 
-    /// The identity, as people write it.
+    /// The name of the service, as text.
     pub(crate) fn name(&self) -> Named {
         match self.identity() {
             Identity::Mark(mark, ipv6) => Named::Mark(mark, ipv6),
@@ -110,7 +110,8 @@ impl Service {
     /// Any context; a plain load.
     #[inline(always)]
     pub(crate) fn netns(&self) -> *mut bindings::netns_ipvs {
-        // SAFETY: `&self` keeps the service alive; this is set when it is made and never changes.
+        // SAFETY: `&self` keeps the service alive; `ip_vs_add_service()` sets `ipvs` before it
+        // binds the scheduler, and nothing writes it afterwards.
         unsafe { (*self.as_ptr()).ipvs }
     }
 

@@ -114,7 +114,8 @@ impl ArrayEntry {
         dest.connections(all) < i64::from(unsafe { self.half.as_ptr().read_volatile() })
     }
 
-    /// Fills the entry with `dest`, before the entry is published.
+    /// Fills the entry with `dest`, before the entry is published. Process context, under the
+    /// service mutex.
     pub(super) fn fill(&self, server: &Server, dest: &Dest) {
         // INVARIANT: `dest` is listed, and `server` is its `Server`.
         let server = core::ptr::from_ref(server).cast_mut();
@@ -123,7 +124,8 @@ impl ArrayEntry {
         self.dest.store(dest.as_ptr(), Ordering::Relaxed);
     }
 
-    /// Empties the entry: its server has left the list.
+    /// Empties the entry, as its server has left the list. Process context, under the service
+    /// mutex.
     pub(super) fn clear(&self) {
         self.half.store(0, Ordering::Relaxed);
         self.weight.store(0, Ordering::Relaxed);
@@ -133,7 +135,8 @@ impl ArrayEntry {
         self.server.store(null_mut(), Ordering::Relaxed);
     }
 
-    /// Reads the weight again, which the administrator may have changed.
+    /// Updates the copies of the weight, after the administrator added or edited `dest`. Process
+    /// context, under the service mutex.
     pub(super) fn update(&self, dest: &Dest) {
         let weight = dest.weight();
         // `connections * 2 < weight`, without the product.
@@ -191,13 +194,14 @@ impl Array {
         self.slots.get(number)
     }
 
-    /// How many slots were not filled yet. Process context, under the service mutex.
+    /// The number of slots that were not filled yet. Process context, under the service mutex.
     pub(super) fn free(&self) -> usize {
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Counts the last `number` free slots as filled, which the caller does before readers can find
-    /// the array. Fails with `ENOMEM` if there are fewer.
+    /// Counts the last `number` free slots as filled; the caller must fill them before readers can
+    /// find the array. Process context, under the service mutex. Fails with `ENOMEM` if there are
+    /// fewer.
     pub(super) fn reserve(&self, number: usize) -> Result {
         let free = self.free().checked_sub(number).ok_or(ENOMEM)?;
         self.free.store(free, Ordering::Relaxed);
@@ -205,7 +209,7 @@ impl Array {
     }
 
     /// Fills the last free slot; returns whether there was one. Process context, under the service
-    /// mutex. Readers find it when they are told [`first()`](Self::first).
+    /// mutex. Readers find it once the new [`first()`](Self::first) is published.
     pub(super) fn prepend(&self, server: &Server, dest: &Dest) -> bool {
         let number = self.free().wrapping_sub(1);
         let Some(slot) = self.slots.get(number) else {
