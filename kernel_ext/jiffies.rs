@@ -18,7 +18,7 @@ pub(crate) fn now() -> Jiffies {
     unsafe { (&raw const bindings::jiffies).read_volatile() }
 }
 
-/// Milliseconds, of jiffies.
+/// Converts jiffies to milliseconds, rounded down. Any context. C: `jiffies_to_msecs()`.
 pub(crate) fn milliseconds(jiffies: Jiffies) -> u64 {
     (jiffies as u64).saturating_mul(1000) / HZ as u64
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory cgroups: charging allocations of a work item to the process for which it works.
+//! Memory cgroups: charging the allocations of a work item to the cgroup of the process for which
+//! it works.
 //!
 //! C headers: [`include/linux/memcontrol.h`](srctree/include/linux/memcontrol.h),
 //! [`include/linux/sched/mm.h`](srctree/include/linux/sched/mm.h).
@@ -25,18 +26,19 @@ impl MemCgroup {
     /// C: `get_mem_cgroup_from_mm()`.
     pub(crate) fn of_current() -> Self {
         // INVARIANT: `get_mem_cgroup_from_mm()` returns null or a new reference.
-        // SAFETY: It accepts the `mm` of the current task, also a null one.
+        // SAFETY: `get_mem_cgroup_from_mm()` accepts the `mm` of the current task, or null.
         Self(unsafe { bindings::lblc_rs_get_current_memcg() })
     }
 
     /// Calls `f`, whose allocations with `__GFP_ACCOUNT` are charged to this cgroup. Process
     /// context; `f` may sleep. C: `set_active_memcg()`.
     pub(crate) fn charge<R>(&self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: By the type invariants `self.0` is null or valid, and it is for the scope, which
-        // ends below. `before` is what the task had: it is valid for the scope around this one.
+        // SAFETY: By the type invariants `self.0` is null or a cgroup to which `self` owns a
+        // reference, so it is valid until the scope ends below.
         let before = unsafe { bindings::lblc_rs_set_active_memcg(self.0) };
         let result = f();
-        // SAFETY: As above.
+        // SAFETY: `before` was the active cgroup of this task, and is valid for the scope around
+        // this one.
         unsafe { bindings::lblc_rs_set_active_memcg(before) };
         result
     }

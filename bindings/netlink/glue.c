@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The family, of which gen.c has the operations, and the inlines that netns/netlink.rs needs. */
+/* The generic netlink family, whose operations are in gen.c, and the inlines that netns/ needs. */
 
 #include <linux/module.h>
 #include <linux/skbuff.h>
@@ -17,8 +17,8 @@ static const struct genl_multicast_group lblc_rs_nl_groups[] = {
 };
 
 /*
- * Whether a socket has ever joined the group. They are not counted: a socket may join or leave
- * several times, and is heard of each time.
+ * Whether a socket has ever joined the group. Members are not counted: ->bind() is also called
+ * when a member joins again.
  */
 bool lblc_rs_nl_joined;
 
@@ -42,7 +42,7 @@ static struct genl_family lblc_rs_nl_family = {
 	.bind		= lblc_rs_nl_bind,
 };
 
-/* Whether the family, and so the number of its group, can be used; and protects that use. */
+/* Whether the family, and so the number of its group, can be used. The mutex protects that use. */
 static bool lblc_rs_nl_registered;
 static DEFINE_MUTEX(lblc_rs_nl_mutex);
 
@@ -64,14 +64,14 @@ void lblc_rs_nl_unregister(void)
 	genl_unregister_family(&lblc_rs_nl_family);
 }
 
-/* Inline. Of all network namespaces: the core asks for one, but does not look at it. */
+/* Inline. In any network namespace: the core takes one as an argument, but does not use it. */
 bool lblc_rs_nl_has_listeners(void)
 {
 	return READ_ONCE(lblc_rs_nl_registered) &&
 	       genl_has_listeners(&lblc_rs_nl_family, &init_net, IP_VS_LBLC_RS_NLGRP_CHANGES);
 }
 
-/* Inline. Consumes @skb. The number of the group may be that of another family after ours. */
+/* Inline. Consumes @skb. When the family is unregistered, another may get the group's number. */
 int lblc_rs_nl_multicast(struct net *net, struct sk_buff *skb)
 {
 	int error = -ESRCH;
