@@ -34,16 +34,16 @@ impl Dest {
         unsafe { &*ptr.cast() }
     }
 
-    /// A server that is in no list: it has weight 0 and no connection, so it gets no new one. Its
+    /// A server that is in no list, with weight 0 and no connection, so it gets no new one. Its
     /// fields may be read like those of any other server, but no reference may be taken.
-    pub(super) fn nobody() -> &'static Self {
-        static NOBODY: Dest = Dest(Opaque::zeroed());
-        &NOBODY
+    pub(super) fn placeholder() -> &'static Self {
+        static PLACEHOLDER: Dest = Dest(Opaque::zeroed());
+        &PLACEHOLDER
     }
 
-    /// Whether this is [`nobody()`](Self::nobody).
-    pub(super) fn is_nobody(&self) -> bool {
-        core::ptr::eq(self, Self::nobody())
+    /// Whether this is [`placeholder()`](Self::placeholder).
+    pub(super) fn is_placeholder(&self) -> bool {
+        core::ptr::eq(self, Self::placeholder())
     }
 
     /// The C object.

@@ -35,10 +35,10 @@ use kernel::prelude::*;
 ///
 /// # Invariants
 ///
-/// `dest` is the core's server until that leaves the list, and [`Dest::nobody()`] before and after.
-/// `server` is the `Server` of `dest`, and null before and after. Only the entries of the service's
-/// current array are kept like that. With [`Dest::nobody()`], `half` is 1 in an entry that was
-/// never filled, and 0 in one that was emptied.
+/// `dest` is the core's server until that leaves the list, and [`Dest::placeholder()`] before and
+/// after. `server` is the `Server` of `dest`, and null before and after. Only the entries of the
+/// service's current array are kept like that. With [`Dest::placeholder()`], `half` is 1 in an
+/// entry that was never filled, and 0 in one that was emptied.
 pub(super) struct ArrayEntry {
     dest: AtomicPtr<bindings::ip_vs_dest>,
     /// With fewer connections than this it is below half of its weight.
@@ -52,15 +52,15 @@ impl ArrayEntry {
     fn empty() -> Self {
         // INVARIANT: Not filled.
         Self {
-            dest: AtomicPtr::new(Dest::nobody().as_ptr()),
+            dest: AtomicPtr::new(Dest::placeholder().as_ptr()),
             half: AtomicI32::new(1),
             weight: AtomicI32::new(0),
             server: AtomicPtr::new(null_mut()),
         }
     }
 
-    /// The core's server, or [`Dest::nobody()`] if it was removed meanwhile. Any context; a plain
-    /// load.
+    /// The core's server, or [`Dest::placeholder()`] if it was removed meanwhile. Any context; a
+    /// plain load.
     #[inline(always)]
     pub(super) fn dest<'g>(&'g self, _rcu: ReadSide<'g>) -> &'g Dest {
         // SAFETY: By the type invariants the pointer is static, or that of a server which was
@@ -91,7 +91,7 @@ impl ArrayEntry {
     /// Whether this entry, from which `dest` was read, was never filled.
     #[inline(always)]
     fn is_end(&self, dest: &Dest) -> bool {
-        dest.is_nobody() && self.half.load(Ordering::Relaxed) != 0
+        dest.is_placeholder() && self.half.load(Ordering::Relaxed) != 0
     }
 
     /// The weight of `dest`, which was read from this entry, or 0 if it does not accept
@@ -129,9 +129,10 @@ impl ArrayEntry {
     pub(super) fn clear(&self) {
         self.half.store(0, Ordering::Relaxed);
         self.weight.store(0, Ordering::Relaxed);
-        // INVARIANT: The server has left the list. Release: a reader that sees `nobody()` sees its
-        // `half`.
-        self.dest.store(Dest::nobody().as_ptr(), Ordering::Release);
+        // INVARIANT: The server has left the list. Release: a reader that sees `placeholder()` sees
+        // its `half`.
+        self.dest
+            .store(Dest::placeholder().as_ptr(), Ordering::Release);
         self.server.store(null_mut(), Ordering::Relaxed);
     }
 
@@ -250,7 +251,7 @@ impl<'g> Slots<'g> {
         Self { first, rcu }
     }
 
-    /// The next slot, and the core's server, or [`Dest::nobody()`].
+    /// The next slot, and the core's server, or [`Dest::placeholder()`].
     ///
     /// # Safety
     ///
@@ -274,7 +275,7 @@ impl<'g> Slots<'g> {
             let (slot, dest) = unsafe { self.next() };
             if slot.is_below_half(dest, all) {
                 // Not a removed one: those have a `half` of 0.
-                if dest.is_nobody() {
+                if dest.is_placeholder() {
                     return false;
                 }
                 if !dest.is_overload() {

@@ -29,7 +29,8 @@ impl Drop for Memory {
     fn drop(&mut self) {
         for (at, layout) in self.freed.get_mut().unwrap().drain(..) {
             if layout.size() != 0 {
-                // SAFETY: `KBox` got it from `Box` with this layout, and nobody is left to use it.
+                // SAFETY: `KBox` got the pointer from `Box` with this layout, and nothing is left
+                // that uses it.
                 unsafe { dealloc(at as *mut u8, layout) };
             }
         }
@@ -52,7 +53,7 @@ pub(super) struct KBox<T: ?Sized>(*mut T);
 impl<T: ?Sized> KBox<T> {
     pub(super) fn from_box(object: Box<T>) -> Self {
         let at = Box::into_raw(object);
-        // SAFETY: It was a box until now.
+        // SAFETY: The pointer was that of a box until now.
         let layout = Layout::for_value(unsafe { &*at });
         let mut live = MEMORY.live.lock().unwrap();
         live.insert(at.cast::<u8>() as usize, layout);
@@ -81,7 +82,7 @@ impl<T: ?Sized> Deref for KBox<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: It is mapped until the execution is over.
+        // SAFETY: `self.0` is mapped until the execution is over.
         unsafe { &*self.0 }
     }
 }
@@ -94,7 +95,7 @@ impl<T: ?Sized> Drop for KBox<T> {
         let at = self.0.cast::<u8>() as usize;
         let layout = MEMORY.live.lock().unwrap().remove(&at);
         let layout = layout.expect("freed twice, or never allocated");
-        // SAFETY: It was alive until now, so its destructor has not run.
+        // SAFETY: The object was alive until now, so its destructor has not run.
         unsafe { std::ptr::drop_in_place(self.0) };
         MEMORY.freed.lock().unwrap().push((at, layout));
     }

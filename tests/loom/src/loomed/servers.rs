@@ -81,7 +81,7 @@ impl Drop for ServerRef {
         }
         if self.references.fetch_sub(1, Ordering::Release) as u32 == 1 {
             fence(Ordering::Acquire);
-            // SAFETY: It came from `into_raw()`; `KBox` sees that it is freed once.
+            // SAFETY: `self.0` came from `into_raw()`; `KBox` sees that it is freed once.
             drop(unsafe { KBox::from_raw(self.0) });
         }
     }
@@ -298,7 +298,7 @@ impl Drop for Servers {
     fn drop(&mut self) {
         let array = self.array.load(Ordering::Relaxed);
         if !array.is_null() && !std::thread::panicking() {
-            // SAFETY: It came from `into_raw()`.
+            // SAFETY: `array` came from `into_raw()`.
             drop(unsafe { KBox::from_raw(array) });
         }
     }
@@ -312,11 +312,11 @@ impl Removed {
         }
         synchronize();
         if !self.array.is_null() {
-            // SAFETY: It came from `into_raw()`.
+            // SAFETY: `self.array` came from `into_raw()`.
             drop(unsafe { KBox::from_raw(self.array) });
         }
         if !self.dest.is_null() {
-            // SAFETY: It came from `into_raw()`.
+            // SAFETY: `self.dest` came from `into_raw()`.
             drop(unsafe { KBox::from_raw(self.dest) });
         }
     }

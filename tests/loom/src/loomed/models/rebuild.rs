@@ -88,7 +88,7 @@ fn rebuild_and_insert() {
         let world = World::new(TOGETHER, &[1]);
         let other = spawn(1, move || world.rebuild(1, Some(LAST)));
         assert!(world.put(2, 20));
-        assert_eq!(world.find(2), Some(20), "who inserted it sees it");
+        assert_eq!(world.find(2), Some(20), "its writer sees it");
         assert_eq!(world.find(1), Some(10));
         other.join().unwrap();
         world.is(&[(1, 10), (2, 20)]);

@@ -11,8 +11,8 @@ use super::super::{
 };
 use std::sync::Arc;
 
-/// `Dest::nobody()`.
-const NOBODY: usize = 0;
+/// `Dest::placeholder()`.
+const PLACEHOLDER: usize = 0;
 
 /// `ArrayEntry`.
 struct Slot {
@@ -23,7 +23,7 @@ struct Slot {
 impl Slot {
     fn empty() -> Self {
         Self {
-            dest: AtomicUsize::new(NOBODY),
+            dest: AtomicUsize::new(PLACEHOLDER),
             half: AtomicUsize::new(1),
         }
     }
@@ -54,7 +54,9 @@ impl Array {
     /// `clear()`.
     fn clear(&self, number: usize) {
         self.slots[number].half.store(0, Ordering::Relaxed);
-        self.slots[number].dest.store(NOBODY, Ordering::Release);
+        self.slots[number]
+            .dest
+            .store(PLACEHOLDER, Ordering::Release);
     }
 
     /// `any_half_idle()` and `accepting()`: the servers that they meet.
@@ -63,8 +65,8 @@ impl Array {
         for slot in &self.slots[self.first.load(Ordering::Acquire)..] {
             let dest = slot.dest.load(Ordering::Acquire);
             match (dest, slot.half.load(Ordering::Relaxed)) {
-                (NOBODY, 1) => return met,
-                (NOBODY, _) => {}
+                (PLACEHOLDER, 1) => return met,
+                (PLACEHOLDER, _) => {}
                 _ => met.push(dest),
             }
         }
