@@ -32,7 +32,7 @@ use std::{
     time::Duration,
 };
 
-/// How soon a signal, or what was read, is noticed.
+/// The time after which a signal, or a new reading, is noticed at the latest.
 const GLANCE: Duration = Duration::from_millis(100);
 
 type Read = Result<View, Trouble>;
@@ -107,9 +107,9 @@ fn read_on(mut source: Source, interval: Duration) -> Receiver<Read> {
     receiver
 }
 
-/// What is on the screen.
+/// The state of the screen.
 struct App {
-    /// What was read, and what of it is listed.
+    /// The last reading, and the part of it that is listed.
     all: View,
     view: View,
     /// The service that was chosen, as its place may change; before that, the first one is shown.
@@ -196,7 +196,7 @@ impl App {
         }
     }
 
-    /// Takes over what was read. If reading failed, the old contents stay, with the reason below.
+    /// Takes over a reading. If reading failed, the old contents stay, with the reason below them.
     fn take(&mut self, read: Read) {
         self.trouble = None;
         match read {
@@ -206,7 +206,7 @@ impl App {
         self.list();
     }
 
-    /// The filter of what is listed now.
+    /// The filter of the list that is shown.
     fn filter(&self) -> &Filter {
         match self.destinations {
             true => &self.places,
@@ -237,7 +237,7 @@ impl App {
         }
     }
 
-    /// Where the chosen service is now; the first one takes the place of one that has gone.
+    /// The place of the chosen service; the first one is chosen if it does not exist any more.
     fn place(&self) -> usize {
         let mut services = self.view.services.iter();
         let chosen = self
@@ -247,14 +247,14 @@ impl App {
         chosen.unwrap_or(0)
     }
 
-    /// Tells the reader whose destinations are shown, if they are.
+    /// Tells the thread that reads which service's destinations are shown, if they are.
     fn want(&self) {
         let shown = self.view.services.get(self.place());
         let shown = shown.filter(|_| self.destinations);
         self.wanted.set(shown.map(|it| it.name.clone()));
     }
 
-    /// Does what a key says; returns whether that is to quit.
+    /// Handles a key; returns whether the program should end.
     fn press(&mut self, key: KeyEvent) -> bool {
         if key.kind == KeyEventKind::Release {
             return false;

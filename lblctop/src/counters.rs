@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_lblc_rs_stats`: what each service has done since it was made.
+//! `/proc/net/ip_vs_lblc_rs_stats`: the counters of each service since its table was made.
 //!
 //! ```text
 //! FWM 1 hits 412 unknown 57 expired 0 ... rekeys 0
@@ -41,8 +41,8 @@ impl Counters {
         self.get("overloaded").saturating_add(self.get("threshold"))
     }
 
-    /// What was counted since `before`. A counter that decreased means that the service is new:
-    /// then all of it was.
+    /// The increase since `before`. A counter that decreased means that the table is new: then the
+    /// increase is the whole counter.
     pub(crate) fn since(&self, before: &Counters) -> Counters {
         let anew = self.0.iter().any(|(name, value)| *value < before.get(name));
         let grown = self.0.iter().map(|(name, value)| {
@@ -53,7 +53,7 @@ impl Counters {
     }
 }
 
-/// What netlink says of a service.
+/// The counters of a service, from netlink.
 pub(crate) fn of(service: &tables::Service) -> Counters {
     let all = service.counters.iter();
     Counters(all.map(|(name, it)| (Cow::Borrowed(*name), *it)).collect())

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What is to be seen of the chosen service: the verdict, its decisions and its servers.
+//! The details of the chosen service: the verdict, its decisions and its servers.
 
 use crate::{
     figures::{bytes, count, percent, rate, Ink},
@@ -16,7 +16,7 @@ use ratatui::{
 };
 use std::{collections::HashMap, time::Duration};
 
-/// What is to be seen of the chosen service.
+/// The details of the chosen service.
 pub(crate) struct Detail {
     head: Vec<Line<'static>>,
     decisions: Vec<Line<'static>>,
@@ -39,13 +39,13 @@ impl Detail {
         }
     }
 
-    /// How high it has to be to show everything.
+    /// The number of lines that show everything.
     pub(crate) fn height(&self) -> usize {
         // The servers' heading is not counted yet.
         self.head.len() + self.decisions.len() + 1 + self.servers.len()
     }
 
-    /// As much as goes into so many lines.
+    /// The most important lines, up to this number.
     pub(crate) fn lines(mut self, height: usize, shown: &Shown<'_>) -> Vec<Line<'static>> {
         // With an empty line before each part, if that hides no more than servers beyond the fifth.
         let hidden = self.servers.len().saturating_sub(5);
@@ -76,7 +76,7 @@ impl Detail {
     }
 }
 
-/// The verdict, and what the table is like.
+/// The verdict, and the state of the table.
 fn head(view: &View, service: &Service, width: usize) -> Vec<Line<'static>> {
     let Verdict {
         level,
@@ -257,7 +257,7 @@ fn destinations(service: &Service, shown: &Shown<'_>) -> (Vec<Line<'static>>, St
     let rows = latest.iter().map(|it| {
         let moved = match &it.moved {
             Some((from, ago)) => {
-                // What may be the reason, if it is still so.
+                // The present state of the server before, which may be the reason.
                 let state = states.get(from).filter(|it| !it.is_empty());
                 let state = state.map_or(String::new(), |it| format!(" ({it})"));
                 format!("from {from}{state} {} s ago", ago.as_secs())

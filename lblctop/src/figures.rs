@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Numbers and bars for people.
+//! Numbers and bars, as they are shown.
 
 use std::{env, time::Duration};
 
@@ -81,7 +81,7 @@ pub(crate) fn has_colors() -> bool {
     !unwanted && !without.contains(&term.as_str()) && !term.ends_with("-mono")
 }
 
-/// What bars are made of.
+/// The characters of bars.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ink {
     Blocks,
@@ -89,7 +89,7 @@ pub(crate) enum Ink {
 }
 
 impl Ink {
-    /// What a terminal of this locale can show.
+    /// The characters that a terminal of this locale can show.
     pub(crate) fn of_locale() -> Self {
         let set = ["LC_ALL", "LC_CTYPE", "LANG"].map(|name| env::var(name).unwrap_or_default());
         let locale = set.into_iter().find(|it| !it.is_empty());
@@ -100,7 +100,7 @@ impl Ink {
         }
     }
 
-    /// A bar of up to `width` columns; what is not nothing shows.
+    /// A bar of up to `width` columns; it is empty only for 0.
     pub(crate) fn bar(self, part: f64, width: u16) -> String {
         let part = if part.is_finite() {
             part.clamp(0.0, 1.0)

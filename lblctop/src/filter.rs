@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A text that chooses what is listed, and the line in which it is typed.
+//! A text that filters a list, and the line in which it is typed.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -61,7 +61,7 @@ impl Filter {
             .then(|| format!(" /{text}_   Enter keep   Esc clear"))
     }
 
-    /// What the first line says of it: nothing if it takes everything.
+    /// The note on it in the first line, which is empty if the filter is.
     pub(crate) fn note(&self) -> String {
         match self.text.as_str() {
             "" => String::new(),

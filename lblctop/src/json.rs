@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Everything as JSON, for machines: counters since the services were made, which only grow, and
-//! what happened in one interval.
+//! Everything as JSON, for programs: counters since the services were made, which only grow, and
+//! their increase in one interval.
 
 use crate::{
     counters::Counters,

@@ -42,7 +42,7 @@ fn recently(view: &View, it: &Service, number: fn(&Counters) -> u64) -> String {
         .map_or("-".into(), |it| rate(view.rate(number(it))))
 }
 
-/// The list of services: a heading, and so many rows around the chosen one.
+/// The list of services: a heading, and this number of rows around the chosen one.
 pub(crate) fn list(shown: &Shown<'_>, width: u16, rows: usize) -> Vec<Line<'static>> {
     let services = &shown.view.services;
     let width = usize::from(width);

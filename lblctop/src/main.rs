@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
-            // Nobody may be listening.
+            // The standard error may be closed.
             let _ = writeln!(io::stderr(), "lblctop: {trouble}");
             ExitCode::FAILURE
         }
@@ -74,13 +74,13 @@ fn metrics(source: &mut Source, options: &Options) -> Result<String, Trouble> {
     Ok(prometheus::text(&after(source, options)?))
 }
 
-/// What there is to see after an interval.
+/// The view after an interval.
 fn after(source: &mut Source, options: &Options) -> Result<View, Trouble> {
     thread::sleep(options.interval());
     source.read()
 }
 
-/// Prints to stdout; that the reader has gone is none of our troubles.
+/// Prints to stdout; a reader that has closed it is no error.
 fn print(text: &str) -> Result<(), Trouble> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Why a connection did not go to a server that its destination knows.
+//! The reasons for which a connection does not go to the server that its destination had.
 
 /// A reason. Each decision of the scheduler that is not a hit has one.
 pub(crate) struct Miss {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the two files and IPVS say together.
+//! The services as the module and IPVS describe them together.
 
 use crate::{
     counters::Counters,
@@ -17,16 +17,16 @@ use std::{
     time::Duration,
 };
 
-/// As many connections at least say something about a server.
+/// The number of connections from which on a server is judged.
 const FEW: u128 = 5;
 
-/// Everything there is to see, the services that were asked for most often first.
+/// All services; those with the most connections come first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
     pub(crate) services: Vec<Service>,
     /// Since the last refresh, if there was one.
     pub(crate) elapsed: Option<Duration>,
-    /// How long ago the table was read.
+    /// The age of the table's reading.
     pub(crate) table_age: Duration,
     /// The module is too old to be asked by netlink.
     pub(crate) is_old: bool,
@@ -34,7 +34,7 @@ pub(crate) struct View {
     pub(crate) others: Vec<Other>,
 }
 
-/// What servers are sorted by.
+/// The order of servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Order {
     /// As IPVS lists them.
@@ -56,7 +56,7 @@ impl Order {
     }
 }
 
-/// What destinations are sorted by.
+/// The order of destinations.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum DestinationOrder {
     /// Those that were used last first.
@@ -168,7 +168,7 @@ impl Service {
         self.recent.as_ref().unwrap_or(&self.total)
     }
 
-    /// What is to be known of a server of the service, in a word.
+    /// The state of a server of the service, in a word.
     pub(crate) fn state(&self, server: &Server) -> &'static str {
         match server.listed {
             None if server.removed => "removed",
@@ -193,7 +193,7 @@ impl Service {
         servers
     }
 
-    /// How often its connections missed their server since the last refresh.
+    /// The number of misses since the last refresh.
     fn misses(&self) -> u64 {
         let recent = self.recent.as_ref();
         recent.map_or(0, |it| it.calls().saturating_sub(it.get("hits")))
@@ -201,12 +201,12 @@ impl Service {
 }
 
 impl View {
-    /// Puts those first that were asked for most often: an order that hardly changes.
+    /// Sorts by the number of all connections, which hardly changes the order.
     pub(crate) fn sort_by_calls(&mut self) {
         self.services.sort_by_key(|it| Reverse(it.total.calls()));
     }
 
-    /// Puts those first that miss most often at present.
+    /// Sorts by the misses since the last refresh.
     pub(crate) fn sort_by_misses(&mut self) {
         self.services.sort_by_key(|it| Reverse(it.misses()));
     }
@@ -221,7 +221,7 @@ impl View {
         }
     }
 
-    /// The view, if it has a service to look at.
+    /// The view, if it has a service.
     pub(crate) fn some(self) -> Result<Self, Trouble> {
         if self.services.is_empty() {
             return Err(Trouble::NoServices(summary(&self.others, 3)));
@@ -229,7 +229,7 @@ impl View {
         Ok(self)
     }
 
-    /// Notes what has been counted since `before`.
+    /// Computes the increase of the counters since `before`.
     pub(crate) fn compare(&mut self, elapsed: Duration, before: &[(String, Counters)]) {
         let before: HashMap<_, _> = before.iter().map(|(name, it)| (name, it)).collect();
         let nothing = Counters::default();
@@ -241,7 +241,7 @@ impl View {
         self.elapsed = Some(elapsed);
     }
 
-    /// How often a second, of what was counted since the last refresh.
+    /// The rate a second of a number that was counted since the last refresh.
     pub(crate) fn rate(&self, count: u64) -> f64 {
         let seconds = self.elapsed.unwrap_or_default().as_secs_f64();
         if seconds > 0.0 {
@@ -252,7 +252,7 @@ impl View {
     }
 }
 
-/// Puts together what belongs to one service. `ours` says of a scheduler's name whether it is ours.
+/// Joins the data of each service. `ours` returns whether a scheduler's name is one of ours.
 pub(crate) fn join(
     counted: Vec<(String, Counters)>,
     tables: &[(String, Table)],
@@ -298,9 +298,9 @@ pub(crate) fn join(
     view
 }
 
-/// The servers that have open connections and of which none was closed of late, while others closed
-/// so many that five or more were to be expected. (IPVS remembers a closed connection for two
-/// minutes. One that was never answered is not closed: it is forgotten.)
+/// The servers that have open connections but closed none lately, while five or more were to be
+/// expected from the number that the other servers closed. (IPVS keeps a closed connection for two
+/// minutes. A connection that was never answered is not closed: it expires.)
 fn stuck(servers: &[ipvs::Server]) -> Vec<SocketAddr> {
     let alive = servers.iter().filter(|it| it.inactive > 0);
     let (open, closed) = alive.fold((0, 0), |(open, closed), it| {

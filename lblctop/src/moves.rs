@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which destinations of a service have another server than when the table was read before.
+//! The destinations of a service that have changed their server since the table was read before.
 
 use crate::table::Destination;
 use std::{collections::HashMap, time::Instant};
 
-/// How many destinations are watched.
+/// The number of destinations that are watched.
 const MOST: usize = 20_000;
 
 /// The destinations of one service that were seen.
@@ -30,7 +30,7 @@ impl Moves {
         }
     }
 
-    /// Notes the servers that these destinations have now, and tells them which they had before.
+    /// Records the present servers of these destinations, and fills in the servers before.
     pub(crate) fn note(&mut self, latest: &mut [Destination]) {
         if self.seen.len() > MOST {
             self.seen.clear();

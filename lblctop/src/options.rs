@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be asked for on the command line.
+//! The command line.
 
 use crate::{model::View, source::Trouble};
 use clap::{error::ErrorKind, Parser};
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     textfile: Option<PathBuf>,
 }
 
-/// Where it goes.
+/// The form of the output.
 pub(crate) enum Output<'a> {
     Screen,
     Once,
@@ -94,7 +94,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// The options, or the exit status: what is wrong with them has been said, in one line.
+/// The options; or the exit status, after a line with the error was printed.
 pub(crate) fn parse() -> Result<Options, ExitCode> {
     Options::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

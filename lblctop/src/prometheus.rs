@@ -13,7 +13,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-/// What is to be said if nothing could be read.
+/// The page if the scheduler could not be read.
 pub(crate) fn down() -> String {
     Page::new(false).0
 }
@@ -138,7 +138,7 @@ pub(crate) fn text(view: &View) -> String {
     page.0
 }
 
-/// Whether a counter is of decisions.
+/// Whether a counter counts decisions.
 fn is_result(name: &str) -> bool {
     name == "hits" || misses::ALL.iter().any(|miss| miss.name == name)
 }
@@ -146,7 +146,7 @@ fn is_result(name: &str) -> bool {
 struct Page(String);
 
 impl Page {
-    /// A page that says whether what follows could be read, and when.
+    /// A page with the metrics that tell whether the scheduler could be read, and when.
     fn new(up: bool) -> Self {
         let mut page = Self(String::new());
         let help = "Whether the scheduler could be read: 0 if its module is not loaded.";
@@ -218,7 +218,7 @@ impl Page {
     }
 }
 
-/// As a label's value is written.
+/// The value of a label, escaped.
 pub(crate) fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")

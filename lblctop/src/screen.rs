@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the screen shows, at any size: the services, then of the chosen one the verdict, its
-//! decisions and its servers.
+//! The screen, at any size: the services, then the verdict, the decisions and the servers of the
+//! chosen one.
 
 use crate::{
     detail::Detail,
@@ -41,19 +41,19 @@ const HELP: &str = "\
 /// The size of a terminal that does not say how large it is.
 pub(crate) const USUAL: (u16, u16) = (80, 24);
 
-/// What is shown of a view.
+/// A view, and the settings with which it is shown.
 pub(crate) struct Shown<'a> {
     pub(crate) view: &'a View,
     /// The place of the service that was chosen.
     pub(crate) chosen: usize,
-    /// How many servers are scrolled away.
+    /// The number of servers above the visible ones.
     pub(crate) scroll: usize,
     /// Of the servers.
     pub(crate) order: Order,
     pub(crate) ink: Ink,
     /// At the end of the first line.
     pub(crate) note: String,
-    /// What went wrong.
+    /// The error of the last reading.
     pub(crate) trouble: Option<String>,
     /// Whether keys can be read.
     pub(crate) keys: bool,
@@ -236,7 +236,8 @@ fn title(shown: &Shown<'_>) -> Line<'static> {
     Line::from(spans)
 }
 
-/// A text that is at most so long, without its middle: long addresses differ at their ends.
+/// Shortens a text to this number of columns by removing its middle: long addresses differ at their
+/// ends.
 pub(crate) fn fit(text: &str, width: usize) -> String {
     let length = text.chars().count();
     if length <= width {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Asks the module and IPVS, one after the other, and what can go wrong with that.
+//! Reads the module and IPVS, one after the other; and the errors of that.
 
 use crate::{
     counters::{self, Counters},
@@ -27,20 +27,20 @@ use std::{
 const TABLE: &str = "ip_vs_lblc_rs";
 const STATS: &str = "ip_vs_lblc_rs_stats";
 
-/// Reading the table may take one part in so many of our time.
+/// Reading the table may take this fraction of the time: 1 / `SHARE`.
 const SHARE: u32 = 10;
 
-/// What cannot be helped here.
+/// An error that is shown to the user.
 #[derive(Debug)]
 pub(crate) enum Trouble {
-    /// And what has other schedulers.
+    /// With the services of other schedulers, if there are any.
     NotLoaded(String),
     NotAllowed,
     Unreadable(PathBuf, io::Error),
     Unwritable(PathBuf, io::Error),
-    /// And what has other schedulers.
+    /// With the services of other schedulers, if there are any.
     NoServices(String),
-    /// And which there are.
+    /// The name, and the names of the services that exist.
     NoSuchService(String, String),
     NoTerminal,
     DumbTerminal,
@@ -122,27 +122,27 @@ impl Wanted {
 /// also with the servers' thresholds if the second one selects the service.
 type Ipvs = fn(&dyn Fn(&str) -> bool, &dyn Fn(&Identity) -> bool) -> io::Result<Vec<ipvs::Service>>;
 
-/// How the module is asked.
+/// The interface by which the module is read.
 enum Module {
     /// By netlink, with the socket if there is one already.
     Netlink(Option<Tables>),
-    /// By its files in `/proc`: it is too old for netlink.
+    /// By its files in `/proc`: the module is too old for netlink.
     Files,
 }
 
-/// The files, and what they said before.
+/// The interfaces, and the last readings.
 pub(crate) struct Source {
     proc_net: PathBuf,
-    /// The parameter of the module that says whether `lblc` is ours.
+    /// The file of the module parameter that makes `lblc` a name of ours.
     dropin: PathBuf,
     ipvs: Ipvs,
     module: Module,
     counted: Option<(Instant, Vec<(String, Counters)>)>,
     tables: Vec<(String, Table)>,
-    /// The service whose destinations are wanted, which another thread says.
+    /// The service whose destinations are wanted, which another thread sets.
     wanted: Wanted,
     moves: Moves,
-    /// When the table was read, and when it may be again.
+    /// When the table was read, and when it may be read again.
     read_at: Option<(Instant, Instant)>,
 }
 
@@ -165,7 +165,7 @@ impl Source {
         }
     }
 
-    /// Asks the module by netlink, if it can be.
+    /// Reads the module by netlink, if it has that.
     pub(crate) fn by_netlink(self) -> Self {
         Self {
             module: Module::Netlink(None),
@@ -173,12 +173,12 @@ impl Source {
         }
     }
 
-    /// Says whose destinations are to be read.
+    /// Sets the service whose destinations are read.
     pub(crate) fn wanted(&self) -> Wanted {
         self.wanted.clone()
     }
 
-    /// What there is to see now, and what has changed since the last time.
+    /// Reads everything; returns it with the changes since the last reading.
     pub(crate) fn read(&mut self) -> Result<View, Trouble> {
         let now = Instant::now();
         let services = self.services()?;
@@ -214,7 +214,7 @@ impl Source {
         }
         let dropin = self.dropin()?;
         let ours = |name: &str| name == "lblc_rs" || (dropin && name == "lblc");
-        // With many services, those that servers at their threshold matter to.
+        // Of many services, only those for which servers at their threshold matter.
         let full: HashSet<_> = counted
             .iter()
             .filter(|(_, it)| it.get("threshold") + it.get("none") > 0)
@@ -235,7 +235,7 @@ impl Source {
         Ok(view)
     }
 
-    /// What netlink says of the services, if the module can be asked by it.
+    /// Reads the services by netlink, if the module has that.
     fn services(&mut self) -> Result<Option<Vec<Service>>, Trouble> {
         let Module::Netlink(socket) = &mut self.module else {
             return Ok(None);
@@ -280,9 +280,9 @@ impl Source {
         }
     }
 
-    /// The services that there are without our module.
+    /// The services of other schedulers, if our module is not loaded.
     fn others(&self) -> String {
-        // To ask IPVS would load it.
+        // A netlink request to IPVS would load its module.
         if !self.proc_net.join("ip_vs").exists() {
             return String::new();
         }
@@ -316,9 +316,9 @@ impl Source {
     }
 }
 
-/// For how long a table is left alone that took so long to read.
+/// The pause before a table is read again, if reading it took this time.
 pub(crate) fn pause(took: Duration) -> Duration {
-    // What takes no time needs no pause.
+    // A table that is read at once needs no pause.
     if took < Duration::from_millis(20) {
         return Duration::ZERO;
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/proc/net/ip_vs_lblc_rs`: what each service remembers. It may be long: it is read line by line,
-//! and of a destination only its server is counted; of one service, those that were used last are
-//! kept.
+//! `/proc/net/ip_vs_lblc_rs`: the table of each service. The file may be long, so it is read line
+//! by line, and only the number of destinations of each server is kept; of one service, also the
+//! destinations that were used last.
 //!
 //! ```text
 //! FWM 1 entries 2 buckets 1024 max 262144 expiration 86400 bytes 8320
@@ -19,7 +19,7 @@ use std::{
     time::Duration,
 };
 
-/// What a service remembers.
+/// The table of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Table {
     pub(crate) entries: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Table {
     pub(crate) bytes: u64,
     /// The destinations of each server.
     pub(crate) servers: HashMap<SocketAddr, Destinations>,
-    /// Those that were used last, these first, if they were asked for.
+    /// The destinations that were used last, these first, if they are wanted.
     pub(crate) latest: Vec<Destination>,
 }
 
@@ -56,19 +56,19 @@ pub(crate) struct Destinations {
 }
 
 impl Table {
-    /// How much of the limit is used, from 0 to 1.
+    /// The part of the limit that is used, from 0 to 1.
     pub(crate) fn filled(&self) -> f64 {
         self.entries as f64 / self.max.max(1) as f64
     }
 
-    /// A table of which only this is known.
+    /// A table with these sizes, and nothing else.
     fn sizes(service: &tables::Service) -> Self {
         let mut table = Self::default();
         table.resize(service);
         table
     }
 
-    /// Takes over the sizes that netlink says, and leaves the rest.
+    /// Updates the sizes from netlink, and leaves the rest.
     pub(crate) fn resize(&mut self, service: &tables::Service) {
         self.entries = service.entries;
         self.buckets = service.buckets;
@@ -94,7 +94,7 @@ impl Table {
     }
 }
 
-/// How many destinations of a service are kept.
+/// The number of destinations of a service that are kept.
 const LATEST: usize = 1000;
 
 /// The services in the file's order, with names as they are written there, and the latest
@@ -148,7 +148,7 @@ pub(crate) fn parse(file: impl BufRead, wanted: Option<&str>) -> io::Result<Vec<
     Ok(services)
 }
 
-/// What netlink says of the tables: their sizes, and of a service their destinations as above.
+/// The tables from netlink: their sizes, and the destinations of one service, as above.
 pub(crate) fn ask(
     tables: &mut tables::Tables,
     services: &[tables::Service],

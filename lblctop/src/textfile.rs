@@ -11,9 +11,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Replaces the file at once, so that a reader never sees a part of it: by the metrics or, if they
-/// could not be read, by the one that says so. If that fails, there is no file afterwards: metrics
-/// that are missing can be noticed, old ones cannot.
+/// Replaces the file atomically, so that a reader never sees a part of it: by the metrics or, if
+/// the scheduler could not be read, by `lblc_up 0` alone. If that fails, the file is removed:
+/// missing metrics can be noticed, old ones cannot.
 pub(crate) fn replace(path: &Path, metrics: Result<String, Trouble>) -> Result<(), Trouble> {
     let (text, read) = match metrics {
         Ok(text) => (text, Ok(())),

@@ -9,11 +9,11 @@ use crate::{
     model::Service,
 };
 
-/// From here on locality works.
+/// The part of connections to known destinations that stayed, from which on locality works.
 const GOOD: f64 = 0.9;
-/// And below this it does not.
+/// The part below which locality fails.
 const BAD: f64 = 0.5;
-/// As many destinations at least say something about a table.
+/// The number of destinations from which on a table is judged.
 const FEW: u64 = 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(crate) enum Level {
 impl Level {
     pub(crate) const ALL: [Self; 4] = [Self::Unknown, Self::Good, Self::Fair, Self::Bad];
 
-    /// As machines read it.
+    /// The name of the level in JSON and in metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
@@ -43,7 +43,7 @@ pub(crate) struct Verdict {
     pub(crate) level: Level,
     /// The answer.
     pub(crate) answer: String,
-    /// What is to be done or known, if anything.
+    /// What to do or to know, if anything.
     pub(crate) advice: String,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn busiest(counters: &Counters) -> Vec<&'static Miss> {
     reasons
 }
 
-/// What is to be said of a service: of the time since the last refresh, and of how it is now.
+/// The verdict on a service, for the time since the last refresh and its present state.
 pub(crate) fn of(service: &Service) -> Verdict {
     let Some(now) = &service.recent else {
         let advice = "The first interval is not over yet.";
@@ -87,7 +87,7 @@ impl Verdict {
     }
 }
 
-/// What is to be said of a service without new connections since the last refresh.
+/// The verdict on a service without new connections since the last refresh.
 fn without_connections(service: &Service) -> Verdict {
     if let Some((answer, advice)) = without_server(service) {
         let answer = format!("{answer}: new connections are refused.");
@@ -121,7 +121,7 @@ fn without_server(service: &Service) -> Option<(&'static str, &'static str)> {
     quiesced.then_some(("All servers have the weight 0", advice))
 }
 
-/// What is to be said of servers that complete no connection, if there are any.
+/// The verdict on servers that complete no connection, if there are any.
 fn stuck(service: &Service) -> Option<(String, String)> {
     let stuck: Vec<_> = service.stuck.iter().map(|it| it.to_string()).collect();
     let number = match stuck.len() {
@@ -135,7 +135,7 @@ fn stuck(service: &Service) -> Option<(String, String)> {
     Some((answer, advice.into()))
 }
 
-/// What is to be said of servers to which no destination belongs, although the others have some.
+/// The note on servers to which no destination belongs, although the others have some.
 fn fresh(service: &Service) -> String {
     let takes = |weight: i64| weight > 0;
     let listed = service.servers.iter();
@@ -152,7 +152,7 @@ fn fresh(service: &Service) -> String {
     )
 }
 
-/// How it is, and what is to be done.
+/// The level and the answer, with advice.
 fn judge(service: &Service, now: &Counters, calls: u64) -> (Level, String, String) {
     let part = |count: u64, of: u64| percent(Some(count as f64 / of.max(1) as f64));
     let (hits, refused) = (now.get("hits"), now.get("none"));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The multicast group `changes`: what happens to entries.
+//! The multicast group `changes`: reports of changed entries.
 
 use crate::{
     attributes::{address_of, be16_of, Attributes},
@@ -33,7 +33,7 @@ pub(crate) const REASONS: [&str; 7] = [
     "operator",
 ];
 
-/// The controller's group, in which it says which families come and go.
+/// The group of the controller, which reports registered and unregistered families.
 const CONTROLLER: &str = "nlctrl";
 const CONTROLLER_ID: u16 = 0x10;
 const NOTIFY: &str = "notify";
@@ -41,7 +41,7 @@ const NEW_FAMILY: u8 = 1;
 const DELETED_FAMILY: u8 = 2;
 const FAMILY_NAME: u16 = 2;
 
-/// What happened to an entry.
+/// A change of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     pub kind: &'static str,
@@ -69,17 +69,17 @@ impl Change {
     }
 }
 
-/// What there is to tell.
+/// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     Change(Identity, Change),
-    /// So many changes are not told, or it is not known how many.
+    /// This number of changes was passed over; `None`: an unknown number.
     PassedOver(Option<u64>),
     Unloaded,
     Loaded,
 }
 
-/// Changes, from when this was made.
+/// The changes since the creation of this object.
 pub struct Changes {
     socket: Socket,
 }

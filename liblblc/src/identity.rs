@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What services are called: `FWM 1`, `FWM6 1`, `TCP 192.0.2.1:80`, `UDP [2001:db8::1]:53`.
+//! The names of services: `FWM 1`, `FWM6 1`, `TCP 192.0.2.1:80`, `UDP [2001:db8::1]:53`.
 
 use crate::attributes::{address_of, be16_of, put, put_address, u16_of, u32_of, Attributes};
 use std::{
@@ -24,9 +24,9 @@ const PROTOCOLS: [(u16, &str); 3] = [(6, "TCP"), (17, "UDP"), (132, "SCTP")];
 /// A service of IPVS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {
-    /// A firewall mark, and whether it is one of IPv6.
+    /// A firewall mark, and whether the service is for IPv6.
     Mark(u32, bool),
-    /// A protocol's number, and what clients connect to.
+    /// The number of the protocol, and the address and port.
     Address(u16, SocketAddr),
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The services of IPVS, whatever their scheduler, from its netlink interface. (`/proc/net/ip_vs`
-//! does not say of which address family a service for a firewall mark is.)
+//! does not have the address family of a service for a firewall mark.)
 
 use crate::{
     attributes::{put, put_nested, u16_of, u32_of, Attributes},
@@ -71,7 +71,7 @@ pub struct Server {
     pub weight: i64,
     pub active: u64,
     pub inactive: u64,
-    /// The number of connections from which on it gets no new ones, or 0.
+    /// The upper threshold: with this number of connections it gets no new ones. 0: no threshold.
     pub threshold: u64,
 }
 
@@ -89,7 +89,7 @@ pub struct Ipvs {
 }
 
 impl Ipvs {
-    /// Has the module loaded that IPVS is, if it is one.
+    /// Makes the kernel load the module `ip_vs`, if IPVS is a module.
     pub fn open() -> Result<Self, Error> {
         let mut socket = Socket::new()?;
         let family = socket.family("IPVS")?;

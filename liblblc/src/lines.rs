@@ -25,8 +25,8 @@ pub enum Line {
 }
 
 impl Line {
-    /// Reads a line. Of a service only its name matters, and may be all there is. The idle time may
-    /// be missing.
+    /// Parses a line. Of the line of a service only the name is used, and the rest may be missing.
+    /// The idle time of an entry may be missing.
     pub fn parse(line: &str) -> Result<Self, String> {
         let mut words = line.split_ascii_whitespace();
         let Some(first) = words.next().filter(|it| !it.starts_with('#')) else {
@@ -97,7 +97,7 @@ impl fmt::Display for Service {
     }
 }
 
-/// Without what indents it below its service.
+/// Without the indentation below the service.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let idle = self.idle.as_secs();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Generic netlink: a request, the answers to it, and why the kernel refused it.
+//! Generic netlink: a request, and the answers to it or the reason of a refusal.
 
 use crate::attributes::{put, u16_of, u32_of, Attributes};
 use netlink_packet_core::{
@@ -17,10 +17,10 @@ use std::{
 
 /// The answer is one message, and then an acknowledgement.
 pub const ONE: u16 = NLM_F_REQUEST | NLM_F_ACK;
-/// The answer is as many messages as there is to tell.
+/// The answer is any number of messages.
 pub const DUMP: u16 = NLM_F_REQUEST | NLM_F_DUMP;
 
-/// `NLM_F_DUMP_INTR`: what is dumped changed in a way that may leave out parts of it.
+/// `NLM_F_DUMP_INTR`: the dump may lack parts, because of a change during it.
 const INTERRUPTED: u16 = 0x10;
 /// `NLM_F_ACK_TLVS`: an acknowledgement has attributes behind the header of the request.
 const HAS_ATTRIBUTES: u16 = 0x200;
@@ -43,10 +43,10 @@ const ROOM_FOR_GROUPS: u32 = 1 << 22;
 /// The kernel fills at most 32 KiB at once.
 const ROOM: usize = 1 << 16;
 
-/// Why there is no answer.
+/// The failure of a request.
 #[derive(Debug)]
 pub enum Error {
-    /// The kernel refused the request, and said why, if it did.
+    /// The kernel refused the request, with a message or without.
     Refused(io::Error, Option<String>),
     /// No family has this name.
     NoFamily(String),
@@ -55,7 +55,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What kind of error the kernel said it is.
+    /// The kind of the kernel's error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Refused(error, _) | Self::Socket(error) => error.kind(),
@@ -127,7 +127,7 @@ impl ParseableParametrized<[u8], GenlHeader> for Command {
 
 type Message = NetlinkMessage<GenlMessage<Command>>;
 
-/// What a message says.
+/// The contents of a message.
 enum Said {
     /// An answer: its command, and its attributes.
     Answer(u8, Vec<u8>),
@@ -161,7 +161,7 @@ impl Socket {
         found.ok_or_else(|| Error::NoFamily(name.into()))
     }
 
-    /// Lets messages to a group of a family come in.
+    /// Joins a multicast group of a family.
     pub fn join(&mut self, family: &str, group: &str) -> Result<(), Error> {
         let number = self.look_up(family, |answer| {
             let mut groups = answer.nested(GROUPS)?.map(|(_, it)| Attributes::new(it));
@@ -244,7 +244,7 @@ impl Socket {
         }
     }
 
-    /// Gives the socket as much memory for messages that were not read yet as it may have.
+    /// Sets the socket's receive buffer to the largest size that is allowed.
     pub fn enlarge(&self) {
         // net.core.rmem_max is the bound; less is no failure.
         let _ = self.socket.set_rx_buf_sz(ROOM_FOR_GROUPS);
@@ -302,7 +302,7 @@ fn said(
     }
 }
 
-/// What an acknowledgement with an error says.
+/// The error in an acknowledgement.
 fn refused(code: i32, header: NetlinkHeader, attributes: Option<&[u8]>) -> Error {
     let error = io::Error::from_raw_os_error(code.wrapping_neg());
     let attributes = attributes.filter(|_| header.flags & HAS_ATTRIBUTES != 0);
@@ -320,5 +320,5 @@ fn refused(code: i32, header: NetlinkHeader, attributes: Option<&[u8]>) -> Error
     Error::Refused(error, words.or_else(missing))
 }
 
-/// How long to wait for a family whose module was loaded just now: it is registered by a work item.
+/// The time to wait for the family of a module that was just loaded: a work item registers it.
 pub const SOON: Duration = Duration::from_secs(2);

@@ -15,7 +15,7 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-/// What the file calls a service. It does not say of which family a firewall mark is.
+/// The name of a service in the file. It lacks the address family of a firewall mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Name {
     Mark(u32),

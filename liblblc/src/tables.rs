@@ -55,7 +55,7 @@ const FILTER_PREFIX_LEN: u16 = 4;
 const FILTER_IDLE_MIN: u16 = 5;
 const FILTER_REMOVED: u16 = 6;
 
-/// The counters' names, the first of which has the number 1.
+/// The names of the counters; the attribute of the first one has the number 1.
 pub(crate) const NAMES: [&str; 16] = [
     "hits",
     "unknown",
@@ -75,7 +75,8 @@ pub(crate) const NAMES: [&str; 16] = [
     "deletes",
 ];
 
-/// As many entries fit into a request that every socket may send (`net.core.wmem_default`).
+/// The number of entries that fit into a request that every socket may send
+/// (`net.core.wmem_default`).
 pub const BATCH: usize = 1000;
 
 /// A service that is bound to the scheduler.
@@ -90,7 +91,7 @@ pub struct Service {
     pub counters: Vec<(&'static str, u64)>,
 }
 
-/// What is known of a destination.
+/// An entry: a destination and its server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub key: IpAddr,
@@ -100,7 +101,7 @@ pub struct Entry {
     pub removed: bool,
 }
 
-/// Chooses entries: those for which everything holds.
+/// A filter: an entry must match all of its fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     pub server: Option<IpAddr>,
@@ -111,14 +112,14 @@ pub struct Filter {
     pub removed: bool,
 }
 
-/// What becomes of a destination that is known when another server is set for it.
+/// The treatment of an existing entry when an entry of its destination is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Replace,
     KeepNewer,
 }
 
-/// What was done with the entries of a request.
+/// The numbers of entries of a request, by the effect of the request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Done {
     pub created: u64,
@@ -137,7 +138,7 @@ impl Done {
 }
 
 impl Filter {
-    /// Whether it chooses everything.
+    /// Whether every entry matches.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -231,8 +232,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Fails with [`Error::NoFamily`] if the module is not loaded, or too old. Waits for one that
-    /// was loaded just now.
+    /// Fails with [`Error::NoFamily`] if the module is not loaded, or too old. Waits for the family
+    /// of a module that was just loaded.
     pub fn open() -> Result<Self, Error> {
         let mut socket = Socket::new()?;
         let end = Instant::now() + SOON;
@@ -259,8 +260,8 @@ impl Tables {
         Ok(services)
     }
 
-    /// Gives `each` the entries, of all services or one, that the filter chooses. Returns whether
-    /// the dump may lack some, as the table got another hash key meanwhile.
+    /// Calls `each` with the entries, of all services or one, that match the filter. Returns
+    /// whether the dump may lack some, because a table was rekeyed meanwhile.
     pub fn entries(
         &mut self,
         service: Option<&Identity>,
@@ -286,7 +287,7 @@ impl Tables {
         })
     }
 
-    /// What is known of one destination; fails with `ENOENT` if nothing is.
+    /// The entry of one destination; fails with `ENOENT` if it has none.
     pub fn entry(&mut self, service: &Identity, key: IpAddr) -> Result<Option<Entry>, Error> {
         let (mut request, mut found) = (Vec::new(), None);
         put_service(&mut request, service);
@@ -297,7 +298,7 @@ impl Tables {
         Ok(found)
     }
 
-    /// Sets entries, at most [`BATCH`]. If the kernel refuses one, it has changed nothing.
+    /// Sets entries, at most [`BATCH`]. If the kernel refuses the request, it has changed nothing.
     pub fn set(
         &mut self,
         service: &Identity,
@@ -324,7 +325,7 @@ impl Tables {
         Ok(done)
     }
 
-    /// Removes the entries of these destinations, at most [`BATCH`]; returns how many there were.
+    /// Removes the entries of these destinations, at most [`BATCH`]; returns the number of entries.
     pub fn delete_keys(&mut self, service: &Identity, keys: &[IpAddr]) -> Result<u64, Error> {
         let mut request = Vec::new();
         put_service(&mut request, service);
@@ -334,8 +335,8 @@ impl Tables {
         self.delete_what(request)
     }
 
-    /// Removes the entries that the filter chooses, of all services or one; returns how many there
-    /// were. An empty filter chooses all.
+    /// Removes the entries that match the filter, of all services or one; returns their number.
+    /// Every entry matches an empty filter.
     pub fn delete(&mut self, service: Option<&Identity>, filter: &Filter) -> Result<u64, Error> {
         let mut request = Vec::new();
         if let Some(service) = service {
