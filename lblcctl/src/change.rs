@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Changes entries: one, those that a filter chooses, or all.
+//! Changes entries: single ones, those that match a filter, or all.
 
 use crate::{
     choice,
@@ -26,7 +26,7 @@ pub(crate) fn mode(keep_newer: bool) -> Mode {
     }
 }
 
-/// Prints what was done.
+/// Prints the numbers of entries that were created, changed and kept.
 pub(crate) fn report(done: Done, json: bool) -> Result<(), Failure> {
     let Done {
         created,
@@ -98,7 +98,7 @@ pub(crate) fn shift(
         removed: false,
     };
     let (mut tables, mut ipvs) = (Tables::open()?, Ipvs::open()?);
-    // All that can be refused is looked for before anything is changed.
+    // Find everything that could be refused before the first change.
     let mut moves = Vec::new();
     for service in choice::services(&mut tables, named)? {
         let mut entries = Vec::new();

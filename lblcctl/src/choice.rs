@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Which services and servers are meant.
+//! Finds the services and servers that the arguments name.
 
 use crate::{failure::Failure, options::Server};
 use liblblc::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can go wrong, and the exit status that it has.
+//! Errors, and their exit status.
 
 use liblblc::{
     netlink::Error,
@@ -19,7 +19,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// The kernel refused it, or the state here does not allow it: 2.
     Refused(String),
-    /// The reader has gone: nothing to say.
+    /// The reader of the output has closed it: success, without a message.
     Closed,
 }
 
@@ -37,7 +37,7 @@ impl Failure {
         Self::Refused(format!("{}: {error}", path.display()))
     }
 
-    /// The same, with more words.
+    /// The same error, with `more` after its message.
     pub(crate) fn and(self, more: &str) -> Self {
         match self {
             Self::Usage(what) => Self::Usage(format!("{what}{more}")),
@@ -74,7 +74,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// Of what is printed.
+/// An error of the standard output.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {

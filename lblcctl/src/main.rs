@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! lblcctl(8): the operator's hands on the tables of `ip_vs_lblc_rs`.
+//! lblcctl(8): shows, changes, saves and restores the tables of `ip_vs_lblc_rs`.
 
 #![forbid(unsafe_code)]
 
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !matches!(failure, Failure::Closed) {
-                // Nobody may be listening.
+                // The standard error may be closed.
                 let _ = writeln!(io::stderr(), "lblcctl: {failure}");
             }
             failure.status()

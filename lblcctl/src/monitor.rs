@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Prints what happens to entries, as it happens.
+//! Prints the changes of entries as they happen.
 
 use crate::failure::Failure;
 use liblblc::{

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What can be asked for on the command line.
+//! The command line.
 
 use clap::{error::ErrorKind, ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -46,7 +46,7 @@ pub(crate) enum Command {
         /// Its address
         destination: IpAddr,
     },
-    /// Set the server of a destination, or of many
+    /// Set the server of one destination, or of many
     #[command(group(ArgGroup::new("input").required(true).args(["destination", "batch"])))]
     Set {
         /// Its address
@@ -60,10 +60,10 @@ pub(crate) enum Command {
         /// Read lines of destination, server and idle time from a file, or from stdin if it is -
         #[arg(long, value_name = "FILE", conflicts_with_all = ["idle", "force"])]
         batch: Option<PathBuf>,
-        /// Keep what was used more recently
+        /// Keep destinations that were used more recently
         #[arg(long)]
         keep_newer: bool,
-        /// Even if the service does not have the server
+        /// Set it even if the service does not have the server
         #[arg(long)]
         force: bool,
     },
@@ -78,10 +78,10 @@ pub(crate) enum Command {
         /// Only destinations of this prefix
         #[arg(long, value_name = "ADDRESS/LENGTH")]
         prefix: Option<Prefix>,
-        /// Only destinations that were last used at least so many seconds ago
+        /// Only destinations that were last used at least this many seconds ago
         #[arg(long, value_name = "SECONDS", value_parser = seconds)]
         idle: Option<Duration>,
-        /// Even if a service does not have the server
+        /// Move them even if a service does not have the server
         #[arg(long)]
         force: bool,
     },
@@ -103,7 +103,7 @@ pub(crate) enum Command {
     Restore {
         /// The file, or stdin if it is - or missing
         file: Option<PathBuf>,
-        /// Keep what was used more recently
+        /// Keep destinations that were used more recently
         #[arg(long)]
         keep_newer: bool,
         /// Leave out services that are not here
@@ -117,17 +117,17 @@ pub(crate) enum Command {
         /// The scheduler that the services have meanwhile
         #[arg(long, value_name = "NAME", default_value = "wlc")]
         scheduler: String,
-        /// The file of a module to load if the one that is installed cannot be
+        /// The file of a module to load if the one that is installed cannot be loaded
         #[arg(long, value_name = "FILE")]
         old: Option<PathBuf>,
-        /// Even if both are the same version
+        /// Reload even if both are the same version
         #[arg(long)]
         force: bool,
-        /// End a reload that could not be ended before
+        /// Complete a reload that could not be completed before
         #[arg(long, conflicts_with_all = ["scheduler", "old", "force"])]
         resume: bool,
     },
-    /// Print what completes this program's arguments in a shell
+    /// Print a script that completes this program's arguments in a shell
     Completion {
         #[arg(value_enum)]
         shell: Shell,
@@ -148,7 +148,7 @@ pub(crate) struct FilterOptions {
     /// Destinations of this prefix
     #[arg(long, value_name = "ADDRESS/LENGTH")]
     prefix: Option<Prefix>,
-    /// Destinations that were last used at least so many seconds ago
+    /// Destinations that were last used at least this many seconds ago
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     idle: Option<Duration>,
     /// Destinations whose server was removed from the service
@@ -196,7 +196,7 @@ impl FromStr for Server {
     }
 }
 
-/// The first bits of an address, and how many.
+/// A prefix: an address, and the number of its bits that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix(pub(crate) IpAddr, pub(crate) u8);
 
@@ -226,11 +226,11 @@ const LONGEST: f64 = (1u64 << 40) as f64 / 1000.0;
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.0..=LONGEST).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
-        _ => Err("it is a number of seconds".into()),
+        _ => Err("a number of seconds is needed".into()),
     }
 }
 
-/// The options, or the exit status: what is wrong with them has been said, in one line.
+/// The options; or the exit status, after a line with the error was printed.
 pub(crate) fn parse() -> Result<Options, ExitCode> {
     Options::try_parse().map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What has to be there again when the module was loaded anew, and the file that has it meanwhile:
-//! that of `lblcctl save`, with the rest in comments.
+//! The state that a reload of the module must restore, and the file that keeps it meanwhile: the
+//! output of `lblcctl save`, and everything else in comments.
 //!
 //! ```text
 //! # parameter dropin=Y
@@ -27,19 +27,19 @@ const FOLDER: &str = "/run/lblcctl";
 const SYSCTLS: &str = "/proc/sys/net/ipv4/vs";
 const PARAMETERS: &str = "/sys/module/ip_vs_lblc_rs/parameters";
 
-/// The file of a reload that has not ended.
+/// The file of a reload that is not complete.
 pub(crate) fn path() -> PathBuf {
     Path::new(FOLDER).join("reload")
 }
 
-/// What a service that uses the scheduler calls it.
+/// A service that uses the scheduler, by one of its names (`lblc_rs` or `lblc`).
 pub(crate) struct Bound {
     pub(crate) service: Identity,
     pub(crate) scheduler: String,
 }
 
 pub(crate) struct Plan {
-    /// As modprobe takes them.
+    /// In the form of modprobe's arguments.
     pub(crate) parameters: Vec<String>,
     sysctls: Vec<(String, String)>,
     pub(crate) bound: Vec<Bound>,
@@ -47,7 +47,7 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Notes the module's parameters and sysctls, and what was saved.
+    /// Reads the module's parameters and sysctls; `saved` is the output of `lblcctl save`.
     pub(crate) fn new(bound: Vec<Bound>, saved: &[u8]) -> Result<Self, Failure> {
         let files = |folder: &str, begins: &str| -> Vec<(String, String)> {
             let files = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -70,7 +70,7 @@ impl Plan {
         })
     }
 
-    /// Reads the file of a reload that has not ended. Idle times have grown since.
+    /// Reads the file of a reload that is not complete, and adds its age to the idle times.
     pub(crate) fn read() -> Result<Self, Failure> {
         let path = path();
         let read = || -> io::Result<_> {
@@ -109,7 +109,7 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Writes the file, of which there is none yet, with what was saved.
+    /// Writes the file, which must not exist yet; `saved` is the output of `lblcctl save`.
     pub(crate) fn write(&self, saved: &[u8]) -> Result<(), Failure> {
         let mut text = String::new();
         for it in &self.parameters {

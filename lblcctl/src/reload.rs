@@ -3,8 +3,9 @@
 //! The live upgrade: the module is loaded anew while its services run.
 //!
 //! The services get another scheduler meanwhile, so open connections go on and new ones are
-//! scheduled. What they remember is in a file from before the first change until all of it is there
-//! again. A step that fails is undone; what cannot be undone is told, with what ends it later.
+//! scheduled. A file keeps their destinations from before the first change until all of them are
+//! restored. A step that fails is undone; if it cannot be undone, the message says how to complete
+//! the reload later.
 
 use crate::{
     failure::Failure,
@@ -30,9 +31,10 @@ use std::{
 
 const MODULE: &str = "ip_vs_lblc_rs";
 const SYSFS: &str = "/sys/module/ip_vs_lblc_rs";
-/// How long it takes at most to read a table.
+/// The time for which another program may be reading the tables.
 const READERS: Duration = Duration::from_secs(1);
-/// For how long readers of the module's files and dumps may hold it.
+/// The time after which `rmmod` is not tried again: readers of the module's files and dumps hold a
+/// reference to it.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Reload {
@@ -48,7 +50,7 @@ macro_rules! say {
     }};
 }
 
-/// Runs a program; returns its output, or why it failed, in a line.
+/// Runs a program; returns its output, or a line with the reason of its failure.
 fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let path = env::var("PATH").unwrap_or_default();
     let done = Command::new(program)
@@ -69,7 +71,8 @@ fn sysfs(name: &str) -> String {
     read.unwrap_or_default().trim().to_owned()
 }
 
-/// The version that is loaded, and the one that is installed, if they are two.
+/// The version that is loaded, and the one that is installed. Fails if they are the same, unless
+/// `force` is set.
 fn versions(force: bool) -> Result<(String, String), Failure> {
     if !is_loaded() {
         let why = "the module is not loaded: modprobe ip_vs_lblc_rs";
@@ -88,13 +91,13 @@ fn versions(force: bool) -> Result<(String, String), Failure> {
     let same = loaded == installed && sysfs("srcversion") == field("srcversion")?;
     if same && !force {
         return Err(Failure::Refused(format!(
-            "{loaded} is loaded and installed: there is nothing to do (but with --force)"
+            "{loaded} is loaded and installed: there is nothing to do (--force reloads it)"
         )));
     }
     Ok((loaded, installed))
 }
 
-/// The services of this namespace that use the scheduler. None may be elsewhere.
+/// The services of this namespace that use the scheduler. Fails if the module has other users.
 fn bound(tables: &mut Tables, ipvs: &mut Ipvs) -> Result<Vec<Service>, Failure> {
     let known = tables.services()?;
     let known: HashSet<Identity> = known.iter().map(|it| it.identity).collect();
@@ -117,11 +120,10 @@ fn bound(tables: &mut Tables, ipvs: &mut Ipvs) -> Result<Vec<Service>, Failure> 
     Ok(services)
 }
 
-/// Ignores the signals of a terminal that goes away, or of an impatient operator: what was begun is
-/// ended.
+/// Ignores SIGHUP, SIGINT and SIGTERM, so that a reload that has begun is completed.
 fn ignore_signals() {
     for signal in [SIGHUP, SIGINT, SIGTERM] {
-        // Without it the file still has all that is needed.
+        // If this fails and a signal comes, the file still has all that `--resume` needs.
         let _ = signal_hook::flag::register(signal, Arc::new(AtomicBool::new(false)));
     }
 }
@@ -162,8 +164,8 @@ pub(crate) fn reload(options: &Reload) -> Result<(), Failure> {
         Err(Trouble::Undone(why)) => Some(why),
         Err(Trouble::Gone(why)) => {
             return Err(Failure::Refused(format!(
-                "{why}; the services have the scheduler {} now, and {} has what they knew: when \
-                 the module can be loaded, lblcctl reload --resume ends this",
+                "{why}; the services have the scheduler {} now, and {} has their destinations: \
+                 when the module can be loaded, lblcctl reload --resume completes this",
                 options.scheduler,
                 path.display()
             )))
@@ -173,24 +175,24 @@ pub(crate) fn reload(options: &Reload) -> Result<(), Failure> {
     finish(&plan)?;
     match undone {
         None => {
-            // What the packages have kept was for this reload.
+            // The packages have kept the old module for this reload only.
             if let Some(old) = plan::old_module() {
                 let _ = fs::remove_file(old);
             }
             Ok(())
         }
         Some(why) => Err(Failure::Refused(format!(
-            "{why}; {} is loaded, with all that the services knew",
+            "{why}; {} is loaded, with all destinations of the services",
             sysfs("version")
         ))),
     }
 }
 
-/// Why there is no new module.
+/// The reason why the new module is not loaded.
 enum Trouble {
-    /// The old one is loaded; services may have the other scheduler.
+    /// The old module is loaded; services may have the other scheduler.
     Undone(String),
-    /// None is loaded.
+    /// No module is loaded.
     Gone(String),
 }
 
@@ -203,7 +205,7 @@ fn replace(
 ) -> Result<(), Trouble> {
     let scheduler = &options.scheduler;
     for service in services {
-        // One that is gone has no table to lose.
+        // A service that was deleted meanwhile needs no scheduler.
         let set = ipvs.set_scheduler(service, scheduler);
         if let Err(error) = set.or_else(gone) {
             let name = service.identity;
@@ -231,6 +233,7 @@ fn replace(
     }
 }
 
+/// No error if the service was deleted meanwhile.
 fn gone(error: liblblc::netlink::Error) -> Result<(), liblblc::netlink::Error> {
     // ESRCH
     match &error {
@@ -239,7 +242,7 @@ fn gone(error: liblblc::netlink::Error) -> Result<(), liblblc::netlink::Error> {
     }
 }
 
-/// Unloads the module, whose files and tables another program may be reading at the moment.
+/// Unloads the module, while another program may be reading its files and tables.
 fn unload() -> Result<(), String> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -251,11 +254,11 @@ fn unload() -> Result<(), String> {
     }
 }
 
-/// Ends a reload when a module is loaded: sysctls, schedulers, destinations.
+/// Completes a reload after a module was loaded: sysctls, schedulers, destinations.
 fn finish(plan: &Plan) -> Result<(), Failure> {
     let path = plan::path();
     let later = format!(
-        "; {} has what the services knew: lblcctl reload --resume tries again",
+        "; {} has the destinations of the services: lblcctl reload --resume tries again",
         path.display()
     );
     let failed = plan.set_sysctls();
@@ -294,7 +297,7 @@ fn finish(plan: &Plan) -> Result<(), Failure> {
         known += part.entries.len();
     }
     say!("{known} destinations are known again");
-    // The next reload says so if it stays.
+    // If this fails, the next reload reports it.
     let _ = fs::remove_file(&path);
     match failed.is_empty() {
         true => Ok(()),
@@ -305,7 +308,7 @@ fn finish(plan: &Plan) -> Result<(), Failure> {
     }
 }
 
-/// Ends a reload that could not load a module, or give its services their scheduler.
+/// Completes a reload that could not load a module, or give services their scheduler.
 pub(crate) fn resume() -> Result<(), Failure> {
     ignore_signals();
     let plan = Plan::read()?;

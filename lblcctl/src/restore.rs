@@ -33,8 +33,8 @@ fn wrong(line: usize, why: &str) -> Failure {
     Failure::Usage(format!("line {line}: {why}; nothing was changed"))
 }
 
-/// Reads a text as `lblcctl save` writes it. Lines before the first that names a service belong to
-/// `first`, if there is one.
+/// Parses the output of `lblcctl save`. Lines before the first that names a service belong to
+/// `first`, if that is given.
 pub(crate) fn parse(text: &[u8], first: Option<Identity>) -> Result<Vec<Part>, Failure> {
     let part = |service, line| Part {
         service,
@@ -69,7 +69,7 @@ pub(crate) fn parse(text: &[u8], first: Option<Identity>) -> Result<Vec<Part>, F
     Ok(parts)
 }
 
-/// Checks that the services are here, and have room.
+/// Checks that the services are in this namespace, and that the entries fit into their tables.
 fn check(parts: &mut Vec<Part>, here: &[Service], existing: bool) -> Result<(), Failure> {
     let here: HashMap<_, _> = here
         .iter()
@@ -96,7 +96,7 @@ fn check(parts: &mut Vec<Part>, here: &[Service], existing: bool) -> Result<(), 
     Ok(())
 }
 
-/// Sets all of it; says how far that came if the kernel refuses something.
+/// Sets all entries. If the kernel refuses one, the error names the lines that were set before.
 pub(crate) fn set(tables: &mut Tables, parts: &[Part], mode: Mode) -> Result<Done, Failure> {
     let mut all = Done::default();
     for part in parts {
@@ -127,7 +127,7 @@ fn read(file: Option<&Path>) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// `lblcctl restore`: of the service that was named, or all.
+/// `lblcctl restore`, of the service that was named, or of all.
 pub(crate) fn restore(
     named: Option<Identity>,
     file: Option<&Path>,

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// How often a dump is begun anew that may be incomplete.
+/// The number of attempts to get a complete dump.
 const ATTEMPTS: u32 = 5;
 
 pub(crate) fn services(named: Option<Identity>, json: bool) -> Result<(), Failure> {
@@ -106,16 +106,16 @@ fn write(
 struct Writer {
     places: HashMap<Identity, usize>,
     lines: Vec<String>,
-    /// How many services have their line.
+    /// The number of services whose line was written.
     begun: usize,
-    /// Nothing was written yet.
+    /// Whether no entry was written yet.
     first: bool,
     json: bool,
 }
 
 impl Writer {
     fn entry(&mut self, service: &Identity, entry: &Entry, out: &mut impl Write) -> io::Result<()> {
-        // One that was bound after the services were read is left out.
+        // A service that was bound after the services were read is left out.
         let Some(place) = self.places.get(service) else {
             return Ok(());
         };
@@ -179,7 +179,7 @@ pub(crate) fn entry(named: Option<Identity>, key: IpAddr, json: bool) -> Result<
     Ok(())
 }
 
-/// What there is to save.
+/// The output of `lblcctl save`.
 pub(crate) fn saved(
     tables: &mut Tables,
     named: Option<Identity>,
@@ -208,7 +208,7 @@ pub(crate) fn save(
     }
 }
 
-/// Writes a file, which is the old one or the new one at every moment, and only root's.
+/// Replaces a file atomically; only its owner may read it.
 pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
@@ -221,7 +221,7 @@ pub(crate) fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
         fs::rename(&new, path)
     };
     write().inspect_err(|_| {
-        // It may not be there.
+        // The file may not exist.
         let _ = fs::remove_file(&new);
     })
 }

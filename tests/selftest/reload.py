@@ -185,13 +185,13 @@ def a_version_that_cannot_be_loaded_gives_way_to_the_old_one():
     held = prepare()
     before = state()
     with installed(broken) as old:
-        has(refused(2, "reload", "--old", old), f"; {VERSION} is loaded, with all that the services knew")
+        has(refused(2, "reload", "--old", old), f"; {VERSION} is loaded, with all destinations of the services")
         eq(version(), VERSION)
         stands(before, held)
         # As the package keeps it.
         os.makedirs(FOLDER, exist_ok=True)
         shutil.copy(old, FOLDER + "/ip_vs_lblc_rs.ko")
-        has(refused(2, "reload"), f"; {VERSION} is loaded, with all that the services knew")
+        has(refused(2, "reload"), f"; {VERSION} is loaded, with all destinations of the services")
         stands(before, held)
     tidy()
 
@@ -202,7 +202,7 @@ def without_an_old_version_a_reload_is_ended_later():
     before = state()
     with installed(broken) as old, Traffic() as traffic:
         why = refused(2, "reload")
-        has(why, "the services have the scheduler wlc now, and /run/lblcctl/reload has what they knew")
+        has(why, "the services have the scheduler wlc now, and /run/lblcctl/reload has their destinations")
         assert "ip_vs_lblc_rs" not in loaded(), "it is unloaded"
         has(run("ipvsadm -S -n"), "-A -f 1 -s wlc")
         traffic.flows()
