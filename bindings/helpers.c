@@ -123,7 +123,10 @@ int lblc_rs_notifier_from_errno(int error)
 	return notifier_from_errno(error);
 }
 
-/* module_kset is not exported, but THIS_MODULE's kobject is in it. Without MODULE, no module is loaded yet. */
+/*
+ * module_kset is not exported, but THIS_MODULE's kobject is in it. Without MODULE, no module is
+ * loaded yet.
+ */
 bool lblc_rs_module_is_there(const char *name)
 {
 	struct kobject *found = NULL;
@@ -164,7 +167,10 @@ struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name)
 	return alloc_workqueue("%s", WQ_UNBOUND, 0, name);
 }
 
-/* A macro over several functions. Not merged with other caches, so that it is visible and checked when destroyed. */
+/*
+ * A macro over several functions. The cache is not merged with others, so that it is visible, and
+ * checked when it is destroyed.
+ */
 struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
 {
 	return kmem_cache_create(name, size, size, SLAB_NO_MERGE, NULL);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The module's parameter, in C: its bool also takes values that module!'s does not, and may have none. */
+/*
+ * The module's parameter, in C: the values of its bool are those of the kernel's other booleans,
+ * and it may have none, unlike with module!.
+ */
 
 #include <linux/module.h>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The tracepoints, which only C macros can define. Without CONFIG_TRACEPOINTS the functions below do
- * nothing.
+ * The tracepoints, which only C macros can define. Without CONFIG_TRACEPOINTS the functions below
+ * do nothing.
  */
 
 #include "helpers.h"

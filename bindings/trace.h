@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tracepoints for bpftrace, perf or /sys/kernel/tracing. Services, addresses and servers are text, as in
- * /proc/net/ip_vs_lblc_rs, so that they can be typed into a filter. Fixed-size arrays are used instead of
- * __string() because bpftrace in Debian 13 reads dynamic strings of any 7.x tracepoint as empty.
+ * Tracepoints for bpftrace, perf or /sys/kernel/tracing. Services, addresses and servers are text,
+ * as in /proc/net/ip_vs_lblc_rs, so that they can be typed into a filter. Fixed-size arrays are
+ * used instead of __string() because bpftrace in Debian 13 reads dynamic strings of any 7.x
+ * tracepoint as empty.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM ip_vs_lblc_rs
