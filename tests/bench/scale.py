@@ -6,7 +6,7 @@
 
 Each CPU makes one insertion after the other. An insertion is `--work` ns in which nothing is shared but the lines
 below. Each of these is in one CPU's cache at a time; to get it from another CPU takes `--transfer` ns, in which
-nobody else has it. A lock is held for `--held` ns, and its line stays there meanwhile.
+no CPU has it. A lock is held for `--held` ns, and its line stays there meanwhile.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""The multicast group `changes` of the generic netlink family: each change of an entry is told, or counted as passed
+"""The multicast group `changes` of the generic netlink family: each change of an entry is sent, or counted as passed
 over."""
 
 import os
@@ -153,7 +153,7 @@ def every_change_of_a_flood_is_told_or_counted():
         for start in range(0, 20000, 400):
             set_all(MARK, [entry(n, "s1") for n in range(start, start + 400)])
             listener.listen()
-        # A walk in the kernel changes more in a moment than is told in a second.
+        # A walk in the kernel changes more entries in a moment than can be sent in a second.
         eq(client().do("entry-del", {"filter": {}}), {"deleted": 20000})
         total += 40000
         wait_until(lambda: len(listener.listen()) + listener.passed_over >= total, "all changes are told or counted")
@@ -165,7 +165,7 @@ def every_change_of_a_flood_is_told_or_counted():
     ge(heard, 1024)
     gt(passed_over, 0, "the changes that were passed over")
     print(f"# {heard} of {total} changes were told, {passed_over} passed over")
-    # Later changes are told again.
+    # Later changes are sent again.
     listener.heard, listener.passed_over = [], 0
     set_all(MARK, [entry(0, "s1")])
     eq(listener.one()[:2], ("FWM 1", "insert"))

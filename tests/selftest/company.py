@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from counted import DEFAULT_LIMIT, EXPIRATION, LIMIT, STATS, numbers
-from harness import case, eq, loaded, main, run, unload_all, wait_until
+from harness import case, eq, loaded, logged, main, run, unload_all, wait_until
 from lab import PORTS, Lab, Traffic, key, sysctl
 from verdict import HERE, MACHINE, namespace, sysctls
 
@@ -72,11 +72,6 @@ def fails(command, words=""):
     done = run(command, check=False)
     assert done.returncode, f"{command} succeeded"
     assert words in done.stdout + done.stderr, f"{command} prints {done.stdout + done.stderr!r}, not {words!r}"
-
-
-def logged(message):
-    """The number of times the message is in the kernel's log."""
-    return run("dmesg").count(message)
 
 
 def serve(*schedulers):

@@ -162,7 +162,7 @@ def destinations_are_moved_to_another_server():
     for one in of_s1:
         eq(lab.ask(one), "s2")
     eq(said(*move), "0 moved\n")
-    # A server that is not there is not set, unless that is wanted.
+    # A server that the service does not have is refused, unless --force is given.
     before = servers()
     has(refused(2, "move", "--from", "10.0.12.2", "--to", "10.0.12.3:0"), "FWM 1 has no server 10.0.12.3:0")
     has(refused(2, "set", "-s", "fwm1", key(1), "10.0.12.3"), "FWM 1 has no server 10.0.12.3")
@@ -259,7 +259,7 @@ def a_file_is_the_old_one_until_it_is_the_new_one():
 
 
 def timed(*arguments):
-    """What lblcctl prints, and the time and the time of the CPU that it took."""
+    """The output of lblcctl, the time that it took, and its CPU time."""
     start, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     printed = said(*arguments)
     end, after = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -299,7 +299,7 @@ def a_broken_pipe_is_no_error():
 
 @case
 def the_manual_page_has_each_command_and_option():
-    """And no others: it is compared with what --help says."""
+    """It has no others: the page is compared with --help."""
     page = text("/work/man/lblcctl.8")
     commands = re.findall(r"^  (\w+) ", said("--help").split("Commands:\n")[1].split("Options:")[0], re.M)
     commands.remove("help")

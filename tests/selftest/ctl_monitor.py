@@ -23,12 +23,12 @@ class Monitor:
         self.process = subprocess.Popen(["lblcctl", "monitor", *options], text=True, stdout=subprocess.PIPE)
         self.lines, self.servers = [], itertools.cycle(("10.0.11.2", "10.0.12.2"))
         threading.Thread(target=self.read, daemon=True).start()
-        # It has joined when it sees the first change.
+        # The monitor has joined the group when it prints the first change.
         wait_until(self.sees_something, "it listens")
         self.lines.clear()
 
     def sees_something(self):
-        # To set the server that it has is no change.
+        # Another server each time: an entry that is set to its own server is not changed.
         said("set", key(60000), next(self.servers), "-s", "FWM 1")
         time.sleep(0.05)
         return self.lines

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Failed allocations, as in faults.py, of the operations of generic netlink, of changes that are to be told, and while a
-table is parked or adopted."""
+"""Failed allocations, as in faults.py, in the operations of generic netlink, in reporting changes, and while a table is
+parked or adopted."""
 
 import errno
 import itertools
@@ -40,7 +40,7 @@ def request(sock, command, payload, dump=False):
 
 
 def drain(sock):
-    """Takes what is left of an answer."""
+    """Reads and drops the rest of an answer."""
     try:
         while sock.recv(1 << 17, socket.MSG_DONTWAIT):
             pass

@@ -39,7 +39,7 @@ def told(directors, scheduler):
 def a_cache_holds_as_many_sites_as_it_should():
     lab.start(1, "lblc_rs", WEIGHT)
     sites = [f"/{n}" for n in range(room(1) + 1)]
-    # With the same name and other paths all requests go to one cache.
+    # The requests are for one site, with different paths, so all of them go to one cache.
     once = [lab.get(path) for path in sites]
     eq({hit for _, hit in once}, {False}, "hits of new paths")
     eq(len({server for server, _ in once}), 1, "caches of one site")

@@ -94,6 +94,11 @@ def loaded():
         return {line.split()[0] for line in file}
 
 
+def logged(message):
+    """The number of times the message is in the kernel's log."""
+    return run("dmesg").count(message)
+
+
 def unload_all():
     """Unloads C's module and ours, if they are loaded."""
     for module in ("ip_vs_lblc_rs", "ip_vs_lblc"):

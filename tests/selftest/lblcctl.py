@@ -10,19 +10,19 @@ import tempfile
 from harness import Skip, eq, run
 from ynl import in_proc
 
-# As many destinations as a table has by default at most; fewer where the CPU may be emulated.
+# The number of destinations in big(): the default limit of a table; fewer where the CPU may be emulated.
 BIG = 262144 if "deb" not in os.uname().release else 20000
 
-# The module that is installed, and the version of another one.
+# The file and the version of the installed module, and the version of another one.
 FILE = run("modinfo -n ip_vs_lblc_rs")
 VERSION = run("modinfo -F version ip_vs_lblc_rs")
 NEWER = VERSION[:-1] + "9"
-# What lblcctl keeps while it reloads the module.
+# The folder in which lblcctl keeps its file while it reloads the module.
 FOLDER = "/run/lblcctl"
 
 
 def ctl(*arguments, input=None, **more):
-    """The finished process."""
+    """Runs lblcctl; returns the finished process."""
     if not shutil.which("lblcctl"):
         raise Skip("there is no lblcctl")
     if isinstance(input, str):
@@ -33,32 +33,32 @@ def ctl(*arguments, input=None, **more):
 
 
 def said(*arguments, status=0, **more):
-    """What it prints. It has this exit status, and no complaint unless that is not 0."""
+    """The output of lblcctl. Asserts that it has this exit status, and if that is 0, prints no error."""
     done = ctl(*arguments, **more)
     eq((done.returncode, done.stderr if status == 0 else ""), (status, ""), f"the end of {arguments}: {done.stderr}")
     return done.stdout
 
 
 def refused(status, *arguments, **more):
-    """Its complaint."""
+    """The error of lblcctl, which must have this exit status."""
     done = ctl(*arguments, **more)
     eq(done.returncode, status, f"the status of {arguments}: {done.stdout}{done.stderr}")
     return done.stderr
 
 
 def big():
-    """{destination: server}, as many as fit."""
+    """{destination: server} for BIG destinations."""
     return {f"198.{18 + (n >> 16)}.{n >> 8 & 255}.{n & 255}": f"10.0.{11 + n % 4}.2:0" for n in range(BIG)}
 
 
 def version():
-    """That of the module that is loaded."""
+    """The version of the loaded module."""
     with open("/sys/module/ip_vs_lblc_rs/version") as file:
         return file.read().strip()
 
 
 def another(path, change):
-    """Makes a module of the one that is installed, by changing some bytes to as many others."""
+    """Makes another module from the installed one: `change` returns its bytes, the same number."""
     with open(FILE, "rb") as file:
         old = file.read()
     new = change(old)
@@ -73,15 +73,15 @@ def newer(module):
 
 
 def broken(module):
-    """It cannot be loaded: there is no such symbol."""
-    # The linker may let the name be the end of another one.
+    """A module that cannot be loaded, as it refers to a symbol that does not exist."""
+    # The linker may store the name as the end of a longer one.
     assert b"register_ip_vs_scheduler\0" in module, "it registers a scheduler"
     return newer(module).replace(b"register_ip_vs_scheduler\0", b"register_no_vs_scheduler\0")
 
 
 @contextlib.contextmanager
 def installed(change):
-    """Installs another module in the place of ours."""
+    """Installs another module in the place of ours, while its context is entered."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy2(FILE, folder + "/old.ko")
         try:

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 
-from harness import case, eq, lacks, loaded, main, ne, refuses, run, unload_all, wait_until
+from harness import case, eq, lacks, loaded, logged, main, ne, refuses, run, unload_all, wait_until
 from lab import Lab, Traffic, inside, key, sysctl
 
 lab = Lab()
@@ -23,11 +23,6 @@ def refused(command):
 
 def exists():
     return os.path.exists("/proc/sys/" + EXPIRATION)
-
-
-def logged(message):
-    """The number of times the message is in the kernel's log."""
-    return run("dmesg").count(message)
 
 
 @case

@@ -42,7 +42,7 @@ def unit(key_of_unit):
 
 
 def collect(**more):
-    """Does what the unit does: writes the file, or removes it."""
+    """Runs the commands of the unit, which write the file, or remove it."""
     needs("lblctop")
     done = subprocess.run(unit("ExecStart"), shell=True, text=True, capture_output=True, **more)
     stop(done.returncode)
@@ -50,7 +50,7 @@ def collect(**more):
 
 
 def stop(status):
-    """What the unit does when its command has ended."""
+    """Runs the command that the unit runs when its first one has ended with `status`."""
     run(unit("ExecStopPost"), env={**os.environ, "EXIT_STATUS": str(status)})
 
 
@@ -63,7 +63,7 @@ def served():
 
 @contextlib.contextmanager
 def program(url, *command):
-    """A program that listens, and has ended afterwards."""
+    """Runs a program that listens, while its context is entered."""
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
 
@@ -98,7 +98,7 @@ def ask(query):
 
 
 def alerts():
-    """{name: state} of the alerts that fire, or will if nothing changes."""
+    """{name: state} of the alerts that fire or are pending."""
     answer = json.loads(get(f"{PROMETHEUS}/api/v1/alerts"))["data"]["alerts"]
     return {it["labels"]["alertname"]: it["state"] for it in answer}
 

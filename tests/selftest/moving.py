@@ -15,7 +15,7 @@ PAGE = "docs/moving-traffic.md"
 
 
 def two_caches():
-    """The service of the page, with 30 destinations, which are spread over both caches. Returns those."""
+    """Makes the service of the page, with 30 destinations that are spread over both caches. Returns these."""
     lab.service(weights={"s1": 1000, "s2": 1000})
     known = {key(n): lab.ask(key(n)) for n in range(30)}
     eq(set(known.values()), {"s1", "s2"})

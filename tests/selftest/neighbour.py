@@ -115,7 +115,7 @@ def services_of(net):
 
 
 def live():
-    """Which of the two modules are live. (C's is listed for a moment while it is being refused.)"""
+    """The names of those of the two modules that are live. (C's is listed for a moment while it is being refused.)"""
     found = [line.split() for line in read("/proc/modules").splitlines()]
     return {word[0] for word in found if word[0] in ("ip_vs_lblc", "ip_vs_lblc_rs") and word[4] == "Live"}
 

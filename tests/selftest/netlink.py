@@ -5,10 +5,10 @@
 import threading
 from collections import Counter
 
-from harness import SLOW, case, has, lacks, main, run, unload_all, wait_until
+from harness import SLOW, case, eq, has, lacks, main, run, unload_all, wait_until
 from lab import VIP, VIP6, Lab, key, sysctl
 from ynl import (FILE, FILE_STATS, INET6, MARK, MARK2, answer, as_in_proc, cli, client, entries, entry,
-                 in_proc, name, same, set_all)
+                 in_proc, name, set_all)
 
 lab = Lab()
 
@@ -22,7 +22,7 @@ def a_netlink_request_loads_the_module():
         unload_all()
         lab.ipvs("-A -f 1 -s lblc_rs")
         if number % 2:
-            same(len(client().dump("service-get", {})), 1)
+            eq(len(client().dump("service-get", {})), 1)
         run("ipvsadm -C")
 
 
@@ -51,7 +51,7 @@ def the_kernels_client_shows_services():
     assert marked["counters"] == counters | {"deletes": 0}, (marked, counters)
     assert (counters["hits"], counters["unknown"]) == (1, 20), counters
     for service in shown:
-        same(cli("--do", "service-get", service=service["service"]), service)
+        eq(cli("--do", "service-get", service=service["service"]), service)
     print(f"# cli.py: {marked}")
 
 
@@ -67,24 +67,24 @@ def the_kernels_client_shows_entries():
     shown = {}
     for message in cli("--dump", "entry-get"):
         shown.setdefault(name(message["service"]), []).extend(message["entry"])
-    same({it["key"]: lab.address(asked[it["key"]]) for it in shown["FWM 1"]},
-         {it["key"]: it["server-addr"] for it in shown["FWM 1"]})
-    same(sorted(it["key"] for it in shown["FWM 1"]), sorted(asked))
+    eq({it["key"]: lab.address(asked[it["key"]]) for it in shown["FWM 1"]},
+       {it["key"]: it["server-addr"] for it in shown["FWM 1"]})
+    eq(sorted(it["key"] for it in shown["FWM 1"]), sorted(asked))
     shown6 = {it["key"]: it["server-addr"] for it in shown["FWM6 2"]}
     assert shown6 == {one: lab.address(server, True)[1:-1] for one, server in asked6.items()}, \
         (shown6, asked6)
-    same([it["key"] for it in shown[f"TCP [{VIP6}]:80"]], [VIP6])
+    eq([it["key"] for it in shown[f"TCP [{VIP6}]:80"]], [VIP6])
     removed = {it["key"] for it in shown["FWM 1"] if "removed" in it}
     assert removed == {one for one, server in asked.items() if server == "s1"} != set(), (removed, asked)
     one = cli("--do", "entry-get", service=MARK, entry=[{"key": key(7)}])
-    same((one["service"], one["entry"][0]["server-addr"]), (MARK, lab.address(asked[key(7)])))
+    eq((one["service"], one["entry"][0]["server-addr"]), (MARK, lab.address(asked[key(7)])))
     print(f"# cli.py: {one}")
     # Idle times grow, so the file is read before the dump and after it.
     first, got, last = in_proc(), as_in_proc(entries()), in_proc()
     for service, shown in last.items():
-        same(got[service], {one: (server, min(max(got[service][one][1], first[service][one][1]), idle), removed)
-                            for one, (server, idle, removed) in shown.items()})
-    same(got.keys(), last.keys())
+        eq(got[service], {one: (server, min(max(got[service][one][1], first[service][one][1]), idle), removed)
+                          for one, (server, idle, removed) in shown.items()})
+    eq(got.keys(), last.keys())
 
 
 @case
@@ -104,28 +104,28 @@ def a_filter_chooses_in_the_kernel():
     every = {("FWM 1", one) for one in asked} | {("FWM 2", key(n)) for n in range(50)}
     every6 = {("FWM6 1", key(n + 1, True)) for n in range(50)}
     assert keys() == every | every6, keys() ^ (every | every6)
-    same(keys(MARK), {it for it in every if it[0] == "FWM 1"})
-    same(keys(MARK | {"af": INET6}), every6)
-    same(keys(MARK, prefix="fd00::"), set())
-    same(keys(prefix="fd00:d::", **{"prefix-len": 64}), every6)
-    same(keys(prefix="198.18.1.0", **{"prefix-len": 24}), {("FWM 1", key(n)) for n in range(256, 400)})
-    same(keys(prefix=key(3)), {("FWM 1", key(3)), ("FWM 2", key(3))})
-    same(keys(prefix="0.0.0.0", **{"prefix-len": 0}), every)
+    eq(keys(MARK), {it for it in every if it[0] == "FWM 1"})
+    eq(keys(MARK | {"af": INET6}), every6)
+    eq(keys(MARK, prefix="fd00::"), set())
+    eq(keys(prefix="fd00:d::", **{"prefix-len": 64}), every6)
+    eq(keys(prefix="198.18.1.0", **{"prefix-len": 24}), {("FWM 1", key(n)) for n in range(256, 400)})
+    eq(keys(prefix=key(3)), {("FWM 1", key(3)), ("FWM 2", key(3))})
+    eq(keys(prefix="0.0.0.0", **{"prefix-len": 0}), every)
     s1 = {"server-addr": lab.address("s1")}
     of_s1 = {("FWM 1", one) for one, server in asked.items() if server == "s1"}
     assert keys(MARK, **s1) == of_s1 != set(), (keys(MARK, **s1), of_s1)
-    same(keys(MARK, **s1, **{"server-port": 0}), of_s1)
-    same(keys(MARK, **s1, **{"server-port": 80}), set())
-    same(keys(removed=True), set())
+    eq(keys(MARK, **s1, **{"server-port": 0}), of_s1)
+    eq(keys(MARK, **s1, **{"server-port": 80}), set())
+    eq(keys(removed=True), set())
     lab.ipvs(lab.server("-d", "s1"))
-    same(keys(removed=True), of_s1)
+    eq(keys(removed=True), of_s1)
     wait_until(lambda: not keys(MARK) - keys(MARK, **{"idle-min": 1200}), "all are idle")
     lab.ask(key(5))
-    same(keys(MARK, **{"idle-min": 1000}), {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(5))})
+    eq(keys(MARK, **{"idle-min": 1000}), {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(5))})
     set_all(MARK, [entry(6, "s2", 10_000_000), entry(7, "s2", 9_000_000)])
-    same(keys(MARK, **{"idle-max": 5_000_000}),
-         {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(6)), ("FWM 1", key(7))})
-    same(keys(MARK, **{"idle-max": 9_800_000, "idle-min": 5_000_000}), {("FWM 1", key(7))})
+    eq(keys(MARK, **{"idle-max": 5_000_000}),
+       {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(6)), ("FWM 1", key(7))})
+    eq(keys(MARK, **{"idle-max": 9_800_000, "idle-min": 5_000_000}), {("FWM 1", key(7))})
 
 
 @case
@@ -175,16 +175,16 @@ def a_dump_has_each_lasting_entry_once_under_churn():
 @case
 def the_kernels_client_sets_and_deletes():
     lab.service()
-    same(cli("--do", "entry-set", service=MARK, entry=[entry(1, "s2"), entry(2, "s3", 5000)]),
-         answer(created=2))
+    eq(cli("--do", "entry-set", service=MARK, entry=[entry(1, "s2"), entry(2, "s3", 5000)]),
+       answer(created=2))
     for n, server in ((1, "s2"), (2, "s3")):
-        same([lab.ask(key(n)) for _ in range(5)], [server] * 5)
-    same(cli("--do", "entry-set", service=MARK, entry=[entry(1, "s4")]), answer(changed=1))
-    same(lab.ask(key(1)), "s4")
-    same(cli("--do", "entry-del", service=MARK, entry=[{"key": key(1)}, {"key": key(9)}]), {"deleted": 1})
-    same(list(entries()["FWM 1"]), [key(2)])
-    same(cli("--do", "entry-del", filter={}), {"deleted": 1})
-    same(entries(), {})
+        eq([lab.ask(key(n)) for _ in range(5)], [server] * 5)
+    eq(cli("--do", "entry-set", service=MARK, entry=[entry(1, "s4")]), answer(changed=1))
+    eq(lab.ask(key(1)), "s4")
+    eq(cli("--do", "entry-del", service=MARK, entry=[{"key": key(1)}, {"key": key(9)}]), {"deleted": 1})
+    eq(list(entries()["FWM 1"]), [key(2)])
+    eq(cli("--do", "entry-del", filter={}), {"deleted": 1})
+    eq(entries(), {})
     counters = client().do("service-get", {"service": MARK})["counters"]
     assert (counters["inserts"], counters["replaces"], counters["deletes"]) == (2, 1, 2), counters
 
@@ -198,38 +198,38 @@ def idle_is(destination, least, most):
 @case
 def a_set_entry_replaces_any_other_or_an_older_one():
     lab.service()
-    same(set_all(MARK, [entry(1, "s1", 100_000)]), answer(created=1))
+    eq(set_all(MARK, [entry(1, "s1", 100_000)]), answer(created=1))
     idle_is(key(1), 100_000, 110_000)
-    same(set_all(MARK, [entry(1, "s2", 500_000)], "keep-newer"), answer(kept=1))
-    same(set_all(MARK, [entry(1, "s2", 50_000)], "keep-newer"), answer(changed=1))
-    same(entries()["FWM 1"][key(1)]["server-addr"], lab.address("s2"))
-    same(set_all(MARK, [entry(1, "s3", 500_000)]), answer(changed=1))
+    eq(set_all(MARK, [entry(1, "s2", 500_000)], "keep-newer"), answer(kept=1))
+    eq(set_all(MARK, [entry(1, "s2", 50_000)], "keep-newer"), answer(changed=1))
+    eq(entries()["FWM 1"][key(1)]["server-addr"], lab.address("s2"))
+    eq(set_all(MARK, [entry(1, "s3", 500_000)]), answer(changed=1))
     idle_is(key(1), 500_000, 510_000)
     lab.ask(key(1))
     idle_is(key(1), 0, 10_000)
     # An entry that has expired is not used.
     most = 1 << 40
-    same(set_all(MARK, [entry(2, "s1", most)]), answer(created=1))
+    eq(set_all(MARK, [entry(2, "s1", most)]), answer(created=1))
     idle_is(key(2), most, most + 10_000)
     lab.ask(key(2))
-    same(client().do("service-get", {"service": MARK})["counters"]["expired"], 1)
+    eq(client().do("service-get", {"service": MARK})["counters"]["expired"], 1)
 
 
 @case
 def a_server_that_is_not_in_the_service_is_removed():
     lab.service(weights={"s1": 1000, "s2": 1000})
-    same(set_all(MARK, [entry(1, "s3"), entry(2, "s1", port=81), entry(3, "s1")]), answer(created=3))
+    eq(set_all(MARK, [entry(1, "s3"), entry(2, "s1", port=81), entry(3, "s1")]), answer(created=3))
     shown = entries()["FWM 1"]
     assert {one for one, it in shown.items() if "removed" in it} == {key(1), key(2)}, shown
     lab.ipvs(lab.server("-a", "s3", 1000))
     lacks(entries()["FWM 1"][key(1)], "removed")
-    same(lab.ask(key(1)), "s3")
+    eq(lab.ask(key(1)), "s3")
     has(("s1", "s2", "s3"), lab.ask(key(2)))
     lacks(entries()["FWM 1"][key(2)], "removed")
     # Behind a tunnel a server may be of the other family.
     other = {"key": key(4), "server-addr": "fd00:1::2", "server-port": 0}
-    same(set_all(MARK, [other]), answer(created=1))
-    same(entries()["FWM 1"][key(4)]["server-addr"], "fd00:1::2")
+    eq(set_all(MARK, [other]), answer(created=1))
+    eq(entries()["FWM 1"][key(4)]["server-addr"], "fd00:1::2")
     has(("s1", "s2", "s3"), lab.ask(key(4)))
 
 
@@ -239,7 +239,7 @@ def removed_servers_have_a_limit():
     many = [entry(n, "s1", port=n) for n in range(1, 5001)]
     got = [set_all(MARK, many[at:at + 1000]) for at in range(0, 5000, 1000)]
     assert sum(it["created"] for it in got) == 4096 and sum(it["failed"] for it in got) == 904, got
-    same(client().do("entry-del", {"filter": {"removed": True}}), {"deleted": 4096})
+    eq(client().do("entry-del", {"filter": {"removed": True}}), {"deleted": 4096})
     # The work item frees those that no entry refers to.
     wait_until(lambda: set_all(MARK, [entry(5001, "s2", port=9)])["created"] or
                client().do("entry-del", {"service": MARK, "filter": {}}) and False,
@@ -251,7 +251,7 @@ def a_full_table_makes_room():
     lab.service()
     sysctl("net/ipv4/vs/lblc_rs_max_entries", 100)
     try:
-        same(set_all(MARK, [entry(n, "s1") for n in range(300)]), answer(created=300))
+        eq(set_all(MARK, [entry(n, "s1") for n in range(300)]), answer(created=300))
         shown = client().do("service-get", {"service": MARK})
         assert (shown["entries"], shown["counters"]["evictions"]) == (100, 200), shown
     finally:
@@ -271,19 +271,19 @@ def a_filter_chooses_the_entries_to_delete():
     def deleted(**attributes):
         return client().do("entry-del", attributes)["deleted"]
 
-    same(left(), {"FWM 1": 400, "FWM 2": 400})
-    same(deleted(service=MARK, filter={"server-addr": lab.address("s1")}), 100)
-    same(deleted(filter={"server-addr": lab.address("s2"), "server-port": 0}), 200)
-    same(deleted(filter={"server-addr": lab.address("s3"), "server-port": 1}), 0)
-    same(deleted(filter={"prefix": key(256), "prefix-len": 24}), 72 + 108)
-    same(left(), {"FWM 1": 128, "FWM 2": 192})
-    same(deleted(filter={"idle-min": 100_000}), 78 + 117)
-    same(deleted(service=MARK2, filter={}), 75)
-    same(left(), {"FWM 1": 50})
+    eq(left(), {"FWM 1": 400, "FWM 2": 400})
+    eq(deleted(service=MARK, filter={"server-addr": lab.address("s1")}), 100)
+    eq(deleted(filter={"server-addr": lab.address("s2"), "server-port": 0}), 200)
+    eq(deleted(filter={"server-addr": lab.address("s3"), "server-port": 1}), 0)
+    eq(deleted(filter={"prefix": key(256), "prefix-len": 24}), 72 + 108)
+    eq(left(), {"FWM 1": 128, "FWM 2": 192})
+    eq(deleted(filter={"idle-min": 100_000}), 78 + 117)
+    eq(deleted(service=MARK2, filter={}), 75)
+    eq(left(), {"FWM 1": 50})
     lab.ipvs(lab.server("-d", "s3"))
-    same(deleted(filter={"removed": True}), 25)
-    same(deleted(filter={}), 25)
-    same(left(), {})
+    eq(deleted(filter={"removed": True}), 25)
+    eq(deleted(filter={}), 25)
+    eq(left(), {})
 
 
 @case
@@ -296,7 +296,7 @@ def a_table_is_restored_as_it_was():
     set_all(six, [entry(n, "s1", 7000, ipv6=True) for n in range(1, 1000)])
     saved = client(recv_size=1 << 17).dump("entry-get", {})
     before = as_in_proc(entries())
-    same(client().do("entry-del", {"filter": {}})["deleted"], 60_999)
+    eq(client().do("entry-del", {"filter": {}})["deleted"], 60_999)
     for message in saved:
         them = message["entry"]
         for at in range(0, len(them), 1000):
@@ -304,8 +304,8 @@ def a_table_is_restored_as_it_was():
             assert not done["failed"] and not done["kept"], done
     after = as_in_proc(entries())
     for service, shown in before.items():
-        same({one: it[::2] for one, it in shown.items()},
-             {one: it[::2] for one, it in after[service].items()})
+        eq({one: it[::2] for one, it in shown.items()},
+           {one: it[::2] for one, it in after[service].items()})
         late = [one for one, it in shown.items() if abs(it[1] - after[service][one][1]) > 60 * SLOW]
         assert not late, late[:5]
 

@@ -10,10 +10,10 @@ import sys
 import time
 from collections import Counter
 
-from harness import case, gt, lacks, main, run
+from harness import case, eq, gt, lacks, main, run
 from lab import VIP, VIP6, Lab, key
 from ynl import (INET, INET6, MARK, MARK2, SPECIFICATION, YNL, NlError, answer, client, entry, in_proc,
-                 refused, same, set_all)
+                 refused, set_all)
 from ynl_garbage import Garbage, Socket
 
 lab = Lab()
@@ -82,7 +82,7 @@ def each_refusal_says_why():
     # The second one was the last message of its datagram: it may have been executed.
     assert now["FWM 1"] in ({}, before["FWM 1"]), now
     set_all(MARK, [entry(1, "s1")])
-    same(list(told()["FWM 1"]), [key(1)])
+    eq(list(told()["FWM 1"]), [key(1)])
 
 
 USER = """
@@ -121,8 +121,8 @@ def an_ordinary_user_may_do_nothing():
     lab.service()
     set_all(MARK, [entry(1, "s1")])
     before = told()
-    same(as_user(), dict.fromkeys(("services", "entries", "get", "set", "delete"), errno.EPERM))
-    same(told(), before)
+    eq(as_user(), dict.fromkeys(("services", "entries", "get", "set", "delete"), errno.EPERM))
+    eq(told(), before)
 
 
 @case
@@ -139,7 +139,7 @@ def root_of_a_namespace_sees_its_own():
     # In a network namespace of the machine, with no capability there.
     said = as_user("unshare", "--user", "--map-root-user")
     assert set(said.values()) == {errno.EPERM}, said
-    same(told(), before)
+    eq(told(), before)
 
 
 def state(family):

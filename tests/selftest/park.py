@@ -14,7 +14,7 @@ lab = Lab()
 KEYS = [key(n) for n in range(200)]
 
 def learned():
-    """Makes a service that schedules each datagram, and lets each server have every fourth one of KEYS. Returns the
+    """Makes a service that schedules each datagram, and assigns every fourth one of KEYS to each server. Returns the
     servers of KEYS."""
     lab.service(options="-o", weights=dict.fromkeys(lab.names, 0))
     homes = [lab.names[n % len(lab.names)] for n in range(len(KEYS))]
@@ -27,7 +27,7 @@ def learned():
 
 
 def all_hit(homes, before):
-    """All keys keep their servers, and each was a hit."""
+    """Asserts that all keys keep their servers, and that each was a hit."""
     eq(lab.send(KEYS), homes, "the servers of the keys")
     after = numbers(STATS)
     eq((after["hits"] - before["hits"], after["unknown"]), (len(KEYS), before["unknown"]), "hits, and keys unknown")
@@ -291,7 +291,7 @@ def it_ends_when_the_time_is_over():
     wait_until(lambda: not parked(), "the parked table is freed")
     lab.service(options="-o")
     eq(entries(), {})
-    # The setting counts, not what it was when the table was parked.
+    # The present value of the sysctl counts, not the one at the time when the table was parked.
     for less, more in ((0, LEASE), (1, LEASE)):
         keep(more)
         lab.send(KEYS)

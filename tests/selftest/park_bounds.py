@@ -17,9 +17,9 @@ from sockopt import Ipvs
 from ynl import client
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MAX_STATES = 4096       # of ipvs/parked.rs
+MAX_STATES = 4096       # as in ipvs/parked.rs
 MAX_ENTRIES = 1 << 22
-USERS_SERVICES = 1024   # of netns/mod.rs
+USERS_SERVICES = 1024   # as in netns/mod.rs
 USERS_ENTRIES = 1 << 18
 FULL = bool(os.environ.get("FULL"))
 SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What the cases of parked tables share."""
+"""Shared by the cases of parked tables: filling tables, and showing parked ones."""
 
 import os
 import re
@@ -18,20 +18,20 @@ LEASE = 600  # seconds for which tables are kept where a case does not wait for 
 
 
 def keep(seconds=LEASE * SLOW):
-    """Lets tables be parked for as long."""
+    """Sets the seconds for which tables are parked; loads the module if it is not loaded."""
     if not os.path.exists("/proc/sys/" + KEEP):
         run("modprobe ip_vs_lblc_rs")
     sysctl(KEEP, seconds)
 
 
 def parked():
-    """{name of the service: what is shown of its parked table}"""
+    """{name of the service: the attributes of its parked table}"""
     return {name(it["service"]): it for it in client().dump("service-get", {}) if "parked" in it}
 
 
 def fill(number, first=0, mark=1, servers=4):
-    """Lets the service of a firewall mark know so many destinations, 10.0.0.0 and those that follow, of the servers s1
-    and so on in turn. (Without the kernel's client, which needs ten times as long.)"""
+    """Sets `number` entries of the service of a firewall mark, for 10.0.0.0 and the addresses after it, with the
+    servers s1, s2, ... in turn. (Without the kernel's client, which needs ten times as long.)"""
     sock = Socket()
     service = attribute(1 | NESTED, attribute(1, struct.pack("=H", 2)) + attribute(5, struct.pack("=I", mark)))
     before = struct.pack("=HHHH", 4 + 24, 2 | NESTED, 8, 1)  # an entry, and its key
@@ -44,7 +44,7 @@ def fill(number, first=0, mark=1, servers=4):
 
 
 def homes(service="FWM 1"):
-    """{destination: server} of a service, from its file."""
+    """{destination: server} of a service, from /proc."""
     found, here = {}, False
     with open("/proc/thread-self/net/ip_vs_lblc_rs") as file:
         for line in file:
@@ -57,6 +57,6 @@ def homes(service="FWM 1"):
 
 
 def in_memory():
-    """About how many entries are in memory, of all tables of the machine."""
+    """The approximate number of entries in memory, of all tables of the machine."""
     found = re.search(r"^ip_vs_lblc_rs_entry +(\d+)", read("/proc/slabinfo"), re.MULTILINE)
     return int(found[1])

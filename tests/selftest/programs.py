@@ -20,7 +20,7 @@ LONG = 300  # seconds: programs in Perl take minutes to start in QEMU on a busy 
 
 
 class Ldirectord:
-    """ldirectord as the page starts it, with words of the sample changed; it has ended afterwards."""
+    """Runs ldirectord as the page does, with words of the sample changed, while its context is entered."""
 
     def __init__(self, **changes):
         self.changes = changes
@@ -99,7 +99,7 @@ def usable():
 
 
 def survives_a_dead_server():
-    """A server dies and comes back: what the page says of its destinations."""
+    """A server dies and comes back; its destinations move as the page says."""
     before = {key(n): lab.ask(key(n)) for n in range(20)}
     mine = [address for address, server in before.items() if server == "s1"]
     ours = [address for address, server in before.items() if server == "s2"]
@@ -112,7 +112,7 @@ def survives_a_dead_server():
         live("s1")
     wait_until(lambda: usable() == {"s1", "s2"}, "ldirectord takes s1 back", LONG)
     eq([lab.ask(address) for address in mine[:3]], ["s2"] * 3, "destinations that were asked for meanwhile")
-    eq({lab.ask(address) for address in mine[3:]}, {"s1"}, "destinations that nobody asked for meanwhile")
+    eq({lab.ask(address) for address in mine[3:]}, {"s1"}, "destinations that were not asked for meanwhile")
     eq({lab.ask(address) for address in ours}, {"s2"})
 
 
@@ -130,7 +130,7 @@ def ldirectord_quiesces_a_dead_server():
     with Ldirectord(**{"quiescent=no": "quiescent=yes", "# schedflags=flag-1": "schedflags=flag-1,flag-2"}) as daemon:
         has(run("ipvsadm -S -n"), "-A -f 1 -s lblc -b flag-1,flag-2\n")
         survives_a_dead_server()
-        # A change of the configuration leaves what is remembered.
+        # A change of the configuration keeps the table.
         before = {key(n): lab.ask(key(n)) for n in range(20)}
         daemon.change(**{"gate 1000": "gate 900"})
         wait_until(lambda: {weight for weight, _, _ in lab.counters().values()} == {900}, "it reloads", LONG)

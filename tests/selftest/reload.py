@@ -20,13 +20,13 @@ SYSCTLS = {"net/ipv4/vs/lblc_expiration": "7777", "net/ipv4/vs/lblc_rs_max_entri
 
 
 def state():
-    """What must stay: services with all of their settings, servers, destinations, sysctls."""
+    """The state that must stay: services with all of their settings, servers, destinations, sysctls."""
     known = {service: {one: (it[0], it[2]) for one, it in found.items()} for service, found in in_proc().items()}
     return run("ipvsadm -S -n"), known, {name: sysctl(name) for name in SYSCTLS}
 
 
 def prepare(number=15):
-    """Services of different kinds, destinations, sysctls. Returns connections that are held."""
+    """Makes services of different kinds, destinations, and sysctls. Returns connections that are held."""
     unload_all()
     run("modprobe ip_vs_lblc_rs")
     for name, value in SYSCTLS.items():
@@ -43,7 +43,7 @@ def prepare(number=15):
 
 
 def stands(before, held):
-    """Nothing was lost: each destination keeps its server, each connection goes on."""
+    """Asserts that nothing was lost: each destination keeps its server, each connection goes on."""
     now = state()
     for part in range(3):
         eq(now[part], before[part], ("services", "destinations", "sysctls")[part])
@@ -54,7 +54,7 @@ def stands(before, held):
 
 
 def tidy():
-    """Sysctls go with the module, whose references the services have."""
+    """Removes the services and unloads the module, and with it its sysctls."""
     lab.clear()
     run("rmmod ip_vs_lblc_rs")
 
@@ -112,7 +112,7 @@ def a_drop_in_stays_one():
 
 @contextlib.contextmanager
 def programs(**scripts):
-    """The environment in which these programs are others."""
+    """An environment in which these programs are replaced by scripts."""
     with tempfile.TemporaryDirectory() as folder:
         for name, script in scripts.items():
             with open(f"{folder}/{name}", "w") as file:
@@ -169,7 +169,7 @@ def an_upgrade_of_the_package_says_what_to_do():
             say = f"ip_vs_lblc_rs: version {NEWER} is installed, {VERSION} is loaded: `lblcctl reload` takes the new one"
             eq(run(upgrade + "installed"), say + " into use")
             eq(version(), VERSION)
-            run(upgrade + "keep")  # of a version that is not loaded, nothing is kept
+            run(upgrade + "keep")  # the file of a version that is not loaded is not kept
             run(f"cmp {FOLDER}/ip_vs_lblc_rs.ko {FILE} && exit 1 || exit 0")
             run(f"sed -i s/^RELOAD=.*/RELOAD=yes/ {default}")
             eq(run(upgrade + "installed"), f"ip_vs_lblc_rs: version {NEWER} is loaded now, in the place of {VERSION}")

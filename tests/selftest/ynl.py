@@ -25,10 +25,10 @@ MARK2 = {"af": INET, "fwmark": 2}
 
 
 def client(**more):
-    """The kernel's library, in the namespace of this thread. The family comes a moment after the module
-    was loaded."""
+    """The kernel's library, in the namespace of this thread. Waits for the family, which is registered a moment after
+    the module was loaded."""
     def attempt():
-        GenlProtocol.genl_family_name_to_id = {}  # the number is another one after each loading
+        GenlProtocol.genl_family_name_to_id = {}  # the family's number changes when the module is loaded again
         try:
             return YnlFamily(SPECIFICATION, schema="", **more)
         except YnlException:
@@ -37,7 +37,7 @@ def client(**more):
 
 
 def cli(*arguments, **attributes):
-    """What the kernel's program says."""
+    """The output of the kernel's program."""
     client()
     more = ["--json", json.dumps(attributes)] if attributes else []
     said = run([sys.executable, f"{YNL}/cli.py", "--spec", SPECIFICATION,
@@ -46,13 +46,8 @@ def cli(*arguments, **attributes):
     return json.loads(said)
 
 
-def same(got, wanted):
-    """The values are equal; both are shown if not."""
-    assert got == wanted, f"{got}, not {wanted}"
-
-
 def refused(operation, attributes, code, words, dump=False):
-    """The request is refused with this code and, in its extended acknowledgement, these words."""
+    """Asserts that the request is refused with this error, and these words in the extended acknowledgement."""
     family = client()
     try:
         answer = family.dump(operation, attributes) if dump else family.do(operation, attributes)
@@ -65,7 +60,7 @@ def refused(operation, attributes, code, words, dump=False):
 
 
 def entries(family=None, **wanted):
-    """{service: {key: entry}} of a dump; no entry twice."""
+    """{service: {key: entry}} of a dump; asserts that it has no entry twice."""
     found = {}
     for message in (family or client()).dump("entry-get", wanted):
         if not message:
@@ -78,7 +73,7 @@ def entries(family=None, **wanted):
 
 
 def name(service):
-    """As /proc has it."""
+    """The name of a service in /proc, from its attributes."""
     six = "6" * (service["af"] == INET6)
     if "fwmark" in service:
         return f"FWM{six} {service['fwmark']}"
@@ -101,7 +96,7 @@ def in_proc():
 
 
 def as_in_proc(found):
-    """What entries() returned, as in_proc() has it."""
+    """A result of entries() in the form of in_proc()."""
     def server(entry):
         address = entry["server-addr"]
         return f"[{address}]:{entry['server-port']}" if ":" in address else \
@@ -126,7 +121,7 @@ def answer(created=0, changed=0, kept=0, failed=0):
 
 
 class Listener:
-    """A member of the group: what it was told."""
+    """A member of the multicast group, and the changes that it has received."""
 
     def __init__(self):
         self.family = client()
@@ -134,7 +129,7 @@ class Listener:
         self.heard, self.passed_over = [], 0
 
     def listen(self):
-        """Takes in what has arrived."""
+        """Reads the messages that have arrived."""
         self.family.check_ntf()
         while not self.family.async_msg_queue.empty():
             told = self.family.async_msg_queue.get_nowait()
@@ -146,8 +141,8 @@ class Listener:
         return self.heard
 
     def wait(self, number):
-        """Waits for so many changes; returns them, and forgets them."""
-        wait_until(lambda: len(self.listen()) + self.passed_over >= number, f"{number} changes are told")
+        """Waits for this number of changes; returns and removes them."""
+        wait_until(lambda: len(self.listen()) + self.passed_over >= number, f"{number} changes are sent")
         time.sleep(0.3)
         self.listen()
         eq((len(self.heard), self.passed_over), (number, 0), "the number of changes")
@@ -157,7 +152,7 @@ class Listener:
     def until(self, destination):
         """Waits for a change of this destination."""
         wait_until(lambda: any(it["entry"]["key"] == destination for _, it in self.listen()),
-                   f"the change of {destination} is told")
+                   f"the change of {destination} is sent")
 
     def one(self):
         """The next change, alone: its service, kind, reason, key, server and the server before it."""

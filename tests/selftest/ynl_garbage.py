@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Random messages for the generic netlink family: good ones, extreme ones, and broken ones. What there
-is to put into them is in the specification; everything else comes from one seed."""
+"""Random messages for the generic netlink family: valid ones, ones with extreme values, and broken ones. Their
+attributes are those of the specification; all random choices come from one seed."""
 
 import random
 import socket
@@ -31,7 +31,7 @@ class Socket(Netlink):
 
 
 class Garbage:
-    """A stream of messages; `self.random` decides everything."""
+    """A stream of messages; all choices are made by `self.random`."""
 
     def __init__(self, seed):
         self.random, self.wild = random.Random(seed), False

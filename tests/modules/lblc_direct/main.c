@@ -11,8 +11,8 @@
  *   agree KEYS             calls of our side alone, see agree.c
  *
  * STIMULI is a mask of the rows in enum row that the trace makes use of. The services are those for the
- * firewall marks 1 (C) and 2 (ours) in the network namespace of who gives commands, who changes no service
- * meanwhile.
+ * firewall marks 1 (C) and 2 (ours) in the network namespace of the process that writes the command, which
+ * must not change a service meanwhile.
  */
 
 #include <linux/module.h>
