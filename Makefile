@@ -86,7 +86,7 @@ check: ## formatting, lints, style, documents, patches and the host tests
 shell: ## a shell in a guest with the module
 	@scripts/vm shell $(if $(KERNEL),--kernel $(KERNEL))
 
-netlink: ## generate the C files of bindings/netlink/ip_vs_lblc_rs.yaml, after a change of it
+netlink: ## generate the C files of bindings/netlink/ip_vs_lblc_rs.yaml, after it was changed
 	@scripts/netlink
 
 rust-project.json: ## describes this crate and the kernel crate for rust-analyzer

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The kernel's log, as the IPVS core writes it. What is about a service goes through
-//! [`Service::error()`](super::Service::error).
+//! The kernel's log, with messages in the form of the IPVS core. Messages about a service are
+//! logged by [`Service::error()`](super::Service::error).
 
 use crate::bindings;
 use kernel::prelude::*;

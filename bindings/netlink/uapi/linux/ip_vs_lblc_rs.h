@@ -24,12 +24,15 @@ enum ip_vs_lblc_rs_set_mode {
 };
 
 /**
- * enum ip_vs_lblc_rs_change_kind - What happened to an entry.
- * @IP_VS_LBLC_RS_CHANGE_KIND_INSERT: It was made.
- * @IP_VS_LBLC_RS_CHANGE_KIND_REPLACE: It was reassigned to another server.
- * @IP_VS_LBLC_RS_CHANGE_KIND_EXPIRE: It was collected after it had been idle.
- * @IP_VS_LBLC_RS_CHANGE_KIND_EVICT: It made room for another one.
- * @IP_VS_LBLC_RS_CHANGE_KIND_DELETE: entry-del removed it.
+ * enum ip_vs_lblc_rs_change_kind - The kind of a change of an entry.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_INSERT: The entry was made.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_REPLACE: The entry was reassigned to another
+ *   server.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_EXPIRE: The entry was collected after it had been
+ *   idle.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_EVICT: The entry was evicted to make room for
+ *   another one.
+ * @IP_VS_LBLC_RS_CHANGE_KIND_DELETE: entry-del removed the entry.
  */
 enum ip_vs_lblc_rs_change_kind {
 	IP_VS_LBLC_RS_CHANGE_KIND_INSERT,
@@ -51,7 +54,8 @@ enum ip_vs_lblc_rs_change_kind {
  *   than its weight, and another one less than half of its own.
  * @IP_VS_LBLC_RS_CHANGE_REASON_THRESHOLD: The server had reached its upper
  *   connection threshold.
- * @IP_VS_LBLC_RS_CHANGE_REASON_OPERATOR: entry-set.
+ * @IP_VS_LBLC_RS_CHANGE_REASON_OPERATOR: entry-set made or reassigned the
+ *   entry.
  */
 enum ip_vs_lblc_rs_change_reason {
 	IP_VS_LBLC_RS_CHANGE_REASON_UNKNOWN,
