@@ -85,8 +85,8 @@ fn exact_first(key: u64, servers: &[Server]) -> usize {
         .expect("there are servers")
 }
 
-/// How many keys have each server first, by `first()` and by the exact logarithm; and for how many
-/// keys the two differ.
+/// The numbers of keys that have each server first, by `first()` and by the exact logarithm; and
+/// the number of keys for which the two differ.
 fn shares(weights: &[i32], keys: impl Iterator<Item = u64>) -> (Vec<f64>, Vec<f64>, usize) {
     let servers = farm(weights);
     let (mut ours, mut exact) = (vec![0.0; servers.len()], vec![0.0; servers.len()]);
@@ -100,8 +100,8 @@ fn shares(weights: &[i32], keys: impl Iterator<Item = u64>) -> (Vec<f64>, Vec<f6
     (ours, exact, differ)
 }
 
-/// The shares of `weights` are in proportion within the noise of so many keys, and differ by a
-/// small part of that noise from those of the exact logarithm with the same keys.
+/// Asserts that the shares of `weights` are in proportion, within the noise of this number of keys,
+/// and differ by a small part of that noise from those of the exact logarithm with the same keys.
 fn shares_are_exact(weights: &[i32]) {
     let (ours, exact, differ) = shares(weights, keys());
     let sum: f64 = weights.iter().copied().map(f64::from).sum();
@@ -157,7 +157,7 @@ fn shares_of_equal_servers() {
     shares_are_exact(&[1; 32]);
 }
 
-/// What a million keys become when servers change, and that only those move that must.
+/// A million keys when servers change: only keys move whose first server must change.
 fn moves(before: &[Server], after: &[Server], may_move: impl Fn(Server, Server) -> bool) -> usize {
     let mut moved = 0;
     for key in keys() {
@@ -329,13 +329,13 @@ proptest! {
     }
 }
 
-/// A server with so many connections, all of them active.
+/// A server with this number of connections, all of them active.
 fn busy(weight: i32, connections: i32) -> DestSnapshot {
     DestSnapshot::new(weight, (connections, connections), true, false, false)
 }
 
-/// `first_in_order()` over servers of equal names but for the last digit, of which the readings are
-/// given; each must be read once.
+/// `first_in_order()` over servers with these snapshots, whose addresses differ in the last digit
+/// only; each must be read once.
 fn chosen(key: u64, readings: &[DestSnapshot]) -> Option<usize> {
     let servers = farm(&vec![1; readings.len()]);
     let reads = RefCell::new(vec![0; readings.len()]);

@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-/// What an address is called in the vectors.
+/// The notation of an address in the vectors.
 fn number(address: &str) -> Number {
     match address.parse().expect("an address") {
         IpAddr::V4(address) => mapped(address.into()),
@@ -65,7 +65,7 @@ fn block(kind: &str) -> String {
     rest.split_once("```").expect("its end").0.to_owned()
 }
 
-/// What the program in `docs/directors.md` says to these lines.
+/// The output of the program in `docs/directors.md` for these lines.
 fn python(lines: &str) -> String {
     let mut child = Command::new("python3")
         .args(["-c", &block("python")])
