@@ -141,8 +141,8 @@ impl<T: Scheduler> Netns<T> {
         parked.filter(|parked| parked.left(T::keep(self.state())) != 0)
     }
 
-    /// Frees all parked states, but for one that is for a service of this identity, and waits for
-    /// that. Returns whether there was any. Process context, under the service mutex.
+    /// Frees all parked states except the one for a service of this identity, before it returns.
+    /// Returns whether there was any. Process context, under the service mutex.
     ///
     /// It waits for one grace period, whatever the number of states, as C's `ip_vs_edit_service()`
     /// does under the same mutex for each change of a scheduler: so an ordinary user's namespace

@@ -19,7 +19,7 @@ impl Hash {
         }
     }
 
-    /// The hash of an address, of which the upper bits are the best.
+    /// The hash of an address; its upper bits are the best.
     #[inline(always)]
     pub(crate) fn of(&self, [w0, w1, w2, w3]: [u32; 4]) -> u64 {
         let [_, _, k2, k3, k4] = self.keys;

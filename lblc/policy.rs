@@ -87,7 +87,7 @@ impl DestSnapshot {
 #[derive(Clone, Copy)]
 struct Load {
     connections: i64,
-    /// Positive, but for [`Load::INFINITE`].
+    /// Positive, except for [`Load::INFINITE`].
     weight: i64,
 }
 

@@ -139,8 +139,9 @@ impl Draw {
 ///
 /// With u uniform in (0, 1], `-log2(u) / weight` is exponentially distributed with a rate in
 /// proportion to `weight`, so a server has the lowest of all with a probability in proportion to
-/// its weight. It does not depend on other servers: a server that comes, goes, or changes its
-/// weight changes the first of only those keys of which it is the first, before or after.
+/// its weight. It does not depend on other servers: if a server is added, removed, or gets another
+/// weight, another server becomes the first one only for keys whose first one this is, before or
+/// after.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Score {
     log: u64,

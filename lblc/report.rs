@@ -46,7 +46,7 @@ pub(super) fn known(entry: &Entry, rcu: ReadSide<'_>) -> Known {
 
 impl Table {
     /// The service and the state of its namespace: the first argument of the functions below.
-    pub(super) fn told<'a>(&'a self, service: &'a Service) -> (&'a Service, &'a State) {
+    pub(super) fn listeners<'a>(&'a self, service: &'a Service) -> (&'a Service, &'a State) {
         (service, self.netns.state())
     }
 }

@@ -165,7 +165,7 @@ impl Table {
         counters: &Counters,
     ) {
         if let Some(old) = entry.reassign(target, counters, call.rcu) {
-            report::reassigned(self.told(call.service), entry, old, reason, call.rcu);
+            report::reassigned(self.listeners(call.service), entry, old, reason, call.rcu);
         }
     }
 
@@ -257,9 +257,12 @@ impl Table {
             call.work().queue();
             return fail();
         }
-        let told = || report::inserted(self.told(call.service), key, (server, last_use), reason);
+        let inserted = || {
+            let listeners = self.listeners(call.service);
+            report::inserted(listeners, key, (server, last_use), reason);
+        };
         let is_it = |entry: &Entry| entry.key == key;
-        let length = match self.list.insert(new, is_it, found, told, rcu) {
+        let length = match self.list.insert(new, is_it, found, inserted, rcu) {
             Ok(length) => length,
             Err(found) => return Ok(Some(found)),
         };
@@ -314,7 +317,7 @@ impl Table {
         let mut writer = self.list.lock(|hash| hash.of(entry.key.words()), rcu);
         let removed = still(entry) && writer.remove(entry);
         if removed {
-            report::removed(self.told(service), entry, kind, rcu);
+            report::removed(self.listeners(service), entry, kind, rcu);
         }
         removed
     }

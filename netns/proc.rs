@@ -212,7 +212,7 @@ impl<T: Shown, F: File<T>> VTable<T, F> {
         let (id, record) = parts(pos, F::RECORDS);
         if let Some(netns) = netns {
             netns.first_service(id, |found, state, service| {
-                // A service that has gone since `seek()` is left out.
+                // A service that was unbound since `seek()` is left out.
                 if found == id {
                     let end = end.wrapping_sub(position(id, 0));
                     F::show(state, service, record..end, out);
