@@ -74,7 +74,7 @@ pub(crate) fn server(
                     |port| SocketAddr::new(meant.address, port).to_string(),
                 );
                 Err(Failure::Refused(format!(
-                    "{of} has no server {name} (--force sets it all the same)"
+                    "{of} has no server {name} (--force sets it nevertheless)"
                 )))
             }
         },
