@@ -42,28 +42,28 @@ OWN = {"lblc_rs_max_entries": (FILE, str(DEFAULT_LIMIT)), "lblc_rs_seed": ("0o10
 
 def tree():
     """net.ipv4.vs in all three namespaces: {(namespace, file): (mode, value)}."""
-    return {(who, name): told for who, path in PATHS.items() for name, told in sysctls(path).items()}
+    return {(where, name): told for where, path in PATHS.items() for name, told in sysctls(path).items()}
 
 
 def begin():
     """Unloads both modules; returns the tree without them."""
     unload_all()
     base = tree()
-    for who in PATHS:
-        assert sum(one == who for one, _ in base) > 20, f"net.ipv4.vs of {who} namespace is not complete: {base}"
+    for where in PATHS:
+        assert sum(one == where for one, _ in base) > 20, f"net.ipv4.vs of {where} namespace is not complete: {base}"
     return base
 
 
 def plus(base, expiration, own=tuple(PATHS)):
     """The tree `base` with lblc_expiration as in {namespace: value}, and with our own files in the namespaces `own`."""
-    return base | {(who, "lblc_expiration"): (FILE, value) for who, value in expiration.items()} | \
-        {(who, name): (mode, value) for who in own for name, (mode, value) in OWN.items()}
+    return base | {(where, "lblc_expiration"): (FILE, value) for where, value in expiration.items()} | \
+        {(where, name): (mode, value) for where in own for name, (mode, value) in OWN.items()}
 
 
 def put(**values):
     """Writes lblc_expiration in the namespaces given as machine=, root= and user=."""
-    for who, value in values.items():
-        with namespace(PATHS[who + "'s"]):
+    for where, value in values.items():
+        with namespace(PATHS[where + "'s"]):
             sysctl(EXPIRATION, value)
 
 
@@ -100,10 +100,10 @@ def c_is_refused():
     before = tree()
     fails(f"modprobe {C}", "Device or resource busy")
     eq(tree(), before, "after modprobe")
-    for who, path in PATHS.items():
-        inside = f"nsenter --net={path}" + (f" --user={path.removesuffix('net')}user" if who == USERS else "")
+    for where, path in PATHS.items():
+        inside = f"nsenter --net={path}" + (f" --user={path.removesuffix('net')}user" if where == USERS else "")
         fails(f"{inside} ipvsadm -A -f 7 -s lblc")
-        eq(tree(), before, f"after -s lblc in {who} namespace")
+        eq(tree(), before, f"after -s lblc in {where} namespace")
     eq(loaded() & {C, OURS}, {OURS}, "the loaded modules")
     assert logged(REFUSED), f"the log lacks {REFUSED!r}"
 

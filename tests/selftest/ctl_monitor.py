@@ -91,7 +91,7 @@ def under_a_flood_it_says_what_was_passed_over():
             enough = None in over or sum(over) + sum(it.get("change") == "insert" for it in told) >= number
             return over if over and enough else None
 
-        over = wait_until(counted, "all changes are told or passed over")
+        over = wait_until(counted, "all changes are sent or passed over")
         print(f"# of {number} changes, passed over: {over}")
 
 

@@ -105,8 +105,8 @@ def expired_entries_are_collected_every_half_hour():
     sysctl(EXPIRATION, 86400)
     eq(lab.send(D), ["s1"] + ["s2"] * 7)
     told = [(change["kind"], change["entry"]["key"]) for _, change in listener.wait(14)]
-    eq(set(told[:7]), {("expire", one) for one in D[1:]}, "what listeners are told first")
-    eq(set(told[7:]), {("insert", one) for one in D[1:]}, "and then")
+    eq(set(told[:7]), {("expire", one) for one in D[1:]}, "the first changes that listeners receive")
+    eq(set(told[7:]), {("insert", one) for one in D[1:]}, "the changes after these")
     listener.close()
 
 

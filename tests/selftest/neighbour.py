@@ -141,7 +141,7 @@ def in_slab():
 def trees():
     """{(namespace, file): (mode, value)} of net.ipv4.vs, the machine's and the director's. (Without lblcr_expiration:
     any user can have its module loaded.)"""
-    return {(who, name): told for who, path in (("machine's", MACHINE), ("director's", HERE))
+    return {(where, name): told for where, path in (("machine's", MACHINE), ("director's", HERE))
             for name, told in sysctls(path).items() if name != "lblcr_expiration"}
 
 

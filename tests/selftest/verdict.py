@@ -68,10 +68,10 @@ def sysctls(path=HERE):
 def surroundings():
     """{where: {name: its value, or "there"}} of everything that the module touches outside of itself."""
     found = {}
-    for who, path in (("the machine's", MACHINE), ("the director's", HERE)):
-        found[f"{who} {VS}"] = sysctls(path)
+    for where, path in (("the machine's", MACHINE), ("the director's", HERE)):
+        found[f"{where} {VS}"] = sysctls(path)
         with namespace(path):
-            found[f"{who} /proc/net"] = dict.fromkeys(os.listdir("/proc/thread-self/net"), "there")
+            found[f"{where} /proc/net"] = dict.fromkeys(os.listdir("/proc/thread-self/net"), "there")
     found["modules"] = dict.fromkeys((line.split()[0] for line in read("/proc/modules").splitlines()), "there")
     if os.path.exists(SLABS):
         found["slabs"] = dict.fromkeys((line.split()[0] for line in read(SLABS).splitlines()), "there")

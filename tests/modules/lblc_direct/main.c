@@ -5,7 +5,7 @@
  *
  *   begin SEED STIMULI HASH_SEED   a new trace; both tables are empty
  *   empty                  both tables are empty again
- *   run CALLS              so many calls of each side
+ *   run CALLS              this number of calls of each side
  *   flood KEYS             calls of our side alone, see flood.c
  *
  *   agree KEYS             calls of our side alone, see agree.c
