@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The addresses of the packet that asks for a new connection.
+//! The addresses of the packet that asks for a new connection. All functions: any context.
 //!
 //! C header: [`include/net/ip_vs.h`](srctree/include/net/ip_vs.h), `struct ip_vs_iphdr`.
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The notation of addresses, servers and services, as text.
+//! The notation of addresses, servers and services, as text. All functions: any context.
 
 use super::Address;
 use core::{

@@ -56,7 +56,7 @@ use kernel::{
     }, //
 };
 
-/// C's network namespace, borrowed.
+/// C's network namespace, borrowed. All methods: any context.
 ///
 /// # Invariants
 ///
@@ -189,7 +189,7 @@ impl<T: Scheduler> Netns<T> {
         })
     }
 
-    /// The scheduler's own state.
+    /// The scheduler's own state. Any context.
     pub(crate) fn state(&self) -> &T::Netns {
         &self.state
     }
@@ -205,7 +205,7 @@ impl<T: Scheduler> Netns<T> {
         netns.map(Arc::from).ok_or(ENOENT)
     }
 
-    /// Borrows the object of `net`, if there is one.
+    /// Borrows the object of `net`, if there is one. Any context.
     ///
     /// # Safety
     ///
@@ -304,7 +304,8 @@ impl<T: Scheduler> Netns<T> {
     }
 }
 
-/// A service that is listed, while the namespace's services are locked.
+/// A service that is listed, while the namespace's services are locked. All methods: process
+/// context, as it exists under that mutex only.
 pub(crate) struct Listed<'a, T: Scheduler> {
     /// Its number.
     pub(crate) id: u32,
@@ -351,7 +352,7 @@ impl<'a, T: Scheduler> Listed<'a, T> {
 pub(super) static ID: AtomicU32 = AtomicU32::new(0);
 
 /// The slot of a namespace: memory of the size of a pointer, which the pernet core allocates before
-/// `init_net()` and frees after the exits of all subsystems.
+/// `init_net()` and frees after the exits of all subsystems. Any context.
 ///
 /// # Safety
 ///

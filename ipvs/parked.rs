@@ -50,7 +50,8 @@ const MAX_STATES: usize = 4096;
 /// The number of entries that they may have together, unless there is only one state.
 const MAX_ENTRIES: usize = 1 << 22;
 
-/// The state of a service that was unbound. Its drop frees it, after a grace period.
+/// The state of a service that was unbound. Its drop frees it, after a grace period. Any context,
+/// except where a method says otherwise.
 ///
 /// # Invariants
 ///
@@ -93,7 +94,7 @@ impl<T: Scheduler> Parked<T> {
         unsafe { self.bound.as_ref() }
     }
 
-    /// Gives the state to a service.
+    /// Converts it to the state, for a service that adopts it.
     pub(super) fn into_bound(self) -> NonNull<SchedData<T>> {
         ManuallyDrop::new(self).bound
     }
@@ -235,6 +236,7 @@ pub(super) struct States<T: Scheduler> {
 }
 
 impl<T: Scheduler> States<T> {
+    /// No state. Any context.
     pub(super) fn new() -> Self {
         Self {
             by_identity: RBTree::new(),

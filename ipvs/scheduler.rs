@@ -50,7 +50,7 @@ use kernel::{
     time::Jiffies, //
 };
 
-/// The context of a call of `schedule()`.
+/// The context of a call of `schedule()`. All methods: any context; plain loads.
 pub(crate) struct SchedContext<'g, T: Scheduler> {
     /// The service that the packet is for.
     pub(crate) service: &'g Service,
@@ -195,6 +195,8 @@ unsafe impl<T: Scheduler> Send for SchedData<T> {}
 unsafe impl<T: Scheduler> Sync for SchedData<T> {}
 
 impl<T: Scheduler> SchedData<T> {
+    /// A new state for a service. Process context, under the service mutex. Fails as
+    /// [`Scheduler::init_service()`] does.
     pub(super) fn new<'a>(
         bound_to: &'a Service,
         netns: &'a Arc<Netns<T>>,
@@ -212,7 +214,7 @@ impl<T: Scheduler> SchedData<T> {
         })
     }
 
-    /// The scheduler's state.
+    /// The scheduler's state. Any context.
     pub(super) fn state(&self) -> &T {
         &self.state
     }
@@ -247,7 +249,7 @@ impl<T: Scheduler> SchedData<T> {
     }
 
     /// Binds a parked state to a service, and lists it. If that fails, the state is as it was.
-    /// Process context, under the service mutex. Fails with `ENOMEM`.
+    /// Process context, under the service mutex. Fails with `ENOMEM`, or as [`Netns::list()`].
     pub(super) fn adopt(&self, service: &Service) -> Result {
         let servers = &self.common.servers;
         let listed = servers.add_all(service).and_then(|()| {

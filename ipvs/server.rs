@@ -52,8 +52,9 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// A real server that is or was in the service's list. Its first cache line is what `schedule()`
-/// reads on every call; only the control plane writes to it.
+/// A real server that is or was in the service's list. `schedule()` reads its first cache line on
+/// every call; only the control plane writes to it. Methods may be called in any context, except
+/// where they say otherwise.
 #[repr(C, align(64))]
 pub(crate) struct Server {
     /// The core's server, or null while it is removed.
@@ -272,7 +273,7 @@ pub(crate) struct DestSlot {
 }
 
 impl DestSlot {
-    /// Makes a `DestSlot` with `server`.
+    /// Makes a `DestSlot` with `server`. Any context.
     pub(crate) fn new(server: &Server) -> Self {
         let reference = ManuallyDrop::new(ServerRef::to(server));
         // INVARIANT: The `DestSlot` gets the reference, which is not dropped here.

@@ -84,7 +84,7 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// No servers; `tag` computes the tag of each server that is added.
+    /// No servers; `tag` computes the tag of each server that is added. Process context.
     pub(super) fn new(tag: fn(Endpoint) -> u64) -> impl PinInit<Self> {
         pin_init!(Self {
             array: AtomicPtr::new(null_mut()),

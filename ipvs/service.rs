@@ -26,7 +26,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// A virtual service (`struct ip_vs_service`), borrowed for the time of one callback.
+/// A virtual service (`struct ip_vs_service`), borrowed for the time of one callback. Methods may
+/// be called in any context, except where they say otherwise.
 #[repr(transparent)]
 pub(crate) struct Service(Opaque<bindings::ip_vs_service>);
 
@@ -155,7 +156,8 @@ impl Service {
         unsafe { (&raw const (*self.as_ptr()).flags).read_volatile() }
     }
 
-    /// Logs `message` with the service's name, rate limited. C: `ip_vs_scheduler_err()`.
+    /// Logs `message` with the service's name, rate limited. Any context. C:
+    /// `ip_vs_scheduler_err()`.
     #[cold]
     pub(crate) fn error(&self, message: &'static CStr, _rcu: ReadSide<'_>) {
         // SAFETY: `&self` keeps the service alive, and the caller is in a read-side section, as C

@@ -110,7 +110,8 @@ unsafe impl Sync for Work {}
 
 impl Work {
     /// Initialises an item that is not queued. The handler gets a pointer to it: a `Work` begins
-    /// with its `work_struct`. It must call [`begin()`](Self::begin) first.
+    /// with its `work_struct`. It must call [`begin()`](Self::begin) first. Any context. C:
+    /// `INIT_DELAYED_WORK()`.
     ///
     /// # Safety
     ///
@@ -167,7 +168,8 @@ impl Work {
         }
     }
 
-    /// Notes that the handler begins: what is queued from now on makes it run once more.
+    /// Notes that the handler begins: a later call of [`queue()`](Self::queue) makes it run once
+    /// more. Process context, called by the handler.
     pub(crate) fn begin(&self) {
         self.queued.swap(false, Ordering::Acquire);
     }
@@ -210,7 +212,7 @@ unsafe impl Sync for RcuWork {}
 
 impl RcuWork {
     /// Initialises an item that is not queued. The handler gets a pointer to it: an `RcuWork`
-    /// begins with its `work_struct`.
+    /// begins with its `work_struct`. Any context. C: `INIT_RCU_WORK()`.
     pub(crate) fn new(
         name: &'static CStr,
         key: Pin<&'static LockClassKey>,

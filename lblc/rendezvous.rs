@@ -110,7 +110,7 @@ pub(crate) struct Draw {
 }
 
 impl Draw {
-    /// That of a server with this weight, which is positive.
+    /// The draw of a server with this weight, which is positive.
     #[inline(always)]
     pub(crate) fn new(key_hash: u64, server_hash: u64, weight: i32) -> Self {
         Self {
@@ -127,6 +127,7 @@ impl Draw {
         least_log.wrapping_mul(best.weight) > best.log.wrapping_mul(self.weight)
     }
 
+    /// The score of the server.
     pub(crate) fn score(self) -> Score {
         Score {
             log: log(self.hash),

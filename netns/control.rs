@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The operations of the generic netlink family on the services of a network namespace.
+//! The operations of the generic netlink family on the services of a network namespace. All of
+//! them: process context; the lock of the namespace's services is taken. They fail with `ENOENT` if
+//! there is no such service or entry, `EINVAL` if the request is not valid, `EMSGSIZE` or `ENOMEM`.
 
 use super::{
     attributes::Nest,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! The messages of the generic netlink family: reading requests, and writing answers and events.
+//! Any context. Reading fails with `EINVAL`, and writing with `EMSGSIZE` if there is no room.
 
 use super::{
     attributes::{
@@ -232,6 +233,7 @@ pub(super) struct Parsed {
 }
 
 impl Parsed {
+    /// Reads the attributes of a request.
     pub(super) fn new(request: &Request<'_>) -> Result<Self, Refusal> {
         let mut parsed = Self::default();
         for attribute in request.attributes() {
@@ -315,6 +317,7 @@ fn put_address<const N: usize>(
     }
 }
 
+/// Puts the identity of a service into a message.
 pub(super) fn put_service(message: &mut Message<'_>, service: Identity) -> Result {
     let mut nest = Nest::<64>::new();
     let af = if service.is_ipv6() { AF_INET6 } else { AF_INET };
@@ -333,6 +336,7 @@ pub(super) fn put_service(message: &mut Message<'_>, service: Identity) -> Resul
 /// The size of an entry with all of its attributes, at most.
 const ENTRY_SIZE: usize = 80;
 
+/// Puts an entry of a service for IPv6, or for IPv4, into a message.
 pub(super) fn put_entry(message: &mut Message<'_>, entry: &Known, ipv6: bool) -> Result {
     message.put_nested(ENTRY, entry_nest(entry, ipv6)?.bytes())
 }
@@ -350,6 +354,7 @@ fn entry_nest(entry: &Known, ipv6: bool) -> Result<Nest<ENTRY_SIZE>> {
     Ok(nest)
 }
 
+/// Puts a change into a message.
 pub(super) fn put_change(message: &mut Message<'_>, change: &Change) -> Result {
     let mut nest = Nest::<{ ENTRY_SIZE + 64 }>::new();
     nest.put(CHANGE_KIND, &(change.kind as u32).to_ne_bytes())?;

@@ -155,7 +155,7 @@ unsafe impl Send for Values {}
 unsafe impl Sync for Values {}
 
 impl Values {
-    /// The defaults.
+    /// The defaults. Any context.
     pub(super) fn new(net: Net) -> Self {
         Self {
             own: ROWS
@@ -203,7 +203,7 @@ impl Values {
     }
 
     /// Describes all settings to the sysctl core; `netns` contains these values. The description is
-    /// valid for as long as `netns` is live and its files are visible.
+    /// valid for as long as `netns` is live and its files are visible. Process context.
     pub(super) fn describe<T: Scheduler>(
         &self,
         netns: &Netns<T>,

@@ -7,7 +7,8 @@
 //! throughout it exactly once, regardless of concurrent changes; except for a rekey, which reorders
 //! the table, and sets `NLM_F_DUMP_INTR`. Numbers of services are not reused soon.
 //!
-//! The namespace's list of services is locked for a limited number of ranges at a time.
+//! All functions: process context. The namespace's list of services is locked for a limited number
+//! of ranges at a time.
 
 use super::{
     control::{

@@ -3,7 +3,8 @@
 //! One array of a hash table's buckets, and the locks under which its links change. `hash_list.rs`
 //! makes a table of one or two such arrays.
 //!
-//! A bucket is a place in the array; its chain is the list of entries that begins there.
+//! A bucket is a place in the array; its chain is the list of entries that begins there. Functions
+//! may be called in any context, except where they say otherwise.
 
 use super::platform::{
     allocate,
@@ -61,7 +62,7 @@ impl<T> Node<T> {
         }
     }
 
-    /// The entry that `item` is in. Items of a table are always in one.
+    /// The entry that contains `item`, which must be an item of a table.
     pub(super) fn of(item: &T) -> *const Self {
         core::ptr::from_ref(item)
             .wrapping_byte_sub(offset_of!(Self, item))
@@ -95,6 +96,8 @@ impl<T: Item> Buckets<T> {
     /// IPv6 also read the end of the hash's key, on the next line.
     const LAYOUT: () = assert!(offset_of!(Self, hash) + 16 <= 64 && size_of::<Self>() % 64 == 0);
 
+    /// An array with `1 << bits` empty buckets, whose entries use link number `link`. Process
+    /// context. Fails if memory is short or `bits` is not in `1..32`.
     pub(super) fn new(bits: u32, hash: T::Hash, link: usize) -> Result<KBox<Self>, AllocError> {
         let () = Self::LAYOUT;
         // INVARIANT: `shift` leaves `bits` bits, and there are `1 << bits` heads.
@@ -111,6 +114,7 @@ impl<T: Item> Buckets<T> {
         })
     }
 
+    /// The chain of bucket `number`. C: `hlist_for_each_entry_rcu()`.
     #[inline(always)]
     pub(super) fn chain<'g>(&'g self, number: usize, _rcu: ReadSide<'g>) -> Chain<'g, T> {
         let head = self.heads.get(number);

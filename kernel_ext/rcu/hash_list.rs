@@ -150,12 +150,12 @@ impl<T: Item> HashList<T> {
         }
     }
 
-    /// The number of entries.
+    /// The number of entries. Any context; a plain load.
     pub(crate) fn len(&self) -> usize {
         self.changes.entries.load(Ordering::Relaxed)
     }
 
-    /// The number of entries that were removed and not yet freed.
+    /// The number of entries that were removed and not yet freed. Any context; a plain load.
     pub(crate) fn in_limbo(&self) -> usize {
         self.changes.in_limbo.load(Ordering::Relaxed)
     }
@@ -170,7 +170,7 @@ impl<T: Item> HashList<T> {
         self.cancelled.store(false, Ordering::Relaxed);
     }
 
-    /// Whether `cancel()` was called.
+    /// Whether `cancel()` was called, and not `resume()` since. Any context; a plain load.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
     }

@@ -25,7 +25,7 @@ pub(crate) struct Writer<'g, T: Item> {
 }
 
 impl<'g, T: Item> Writer<'g, T> {
-    /// The entries of the current bucket.
+    /// The entries of the current bucket, which is locked.
     pub(crate) fn walk(&self, rcu: ReadSide<'g>) -> Chain<'g, T> {
         self.current.chain(rcu)
     }
