@@ -171,6 +171,9 @@ def main(lab):
         sys.exit(ksft.KSFT_FAIL)
     wanted = os.environ.get("CASE")
     chosen = [one for one in cases if not wanted or re.fullmatch(wanted, one.__name__)]
+    if not chosen:
+        ksft.print_msg(f"no case matches {wanted} here; some need FULL=1")
+        sys.exit(ksft.KSFT_FAIL)
     chosen.append(the_kernel_is_unharmed)
     sys.stdout.reconfigure(line_buffering=True)
     verdict.begin()
