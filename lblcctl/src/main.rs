@@ -8,6 +8,7 @@ mod change;
 mod choice;
 mod failure;
 mod monitor;
+mod namespaces;
 mod options;
 mod plan;
 mod reload;
@@ -88,7 +89,11 @@ fn run(options: Options) -> Result<(), Failure> {
             existing,
         } => restore::restore(service, file.as_deref(), keep_newer, existing, json),
         Command::Monitor => monitor::monitor(service, json),
-        Command::Reload { resume: true, .. } => reload::resume(),
+        Command::Reload {
+            scheduler,
+            resume: true,
+            ..
+        } => reload::resume(&scheduler),
         Command::Reload {
             scheduler,
             force,

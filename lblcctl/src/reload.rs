@@ -9,6 +9,7 @@
 
 use crate::{
     failure::Failure,
+    namespaces,
     plan::{self, Bound, Plan},
     restore, show,
 };
@@ -111,9 +112,14 @@ fn bound(tables: &mut Tables, ipvs: &mut Ipvs) -> Result<Vec<Service>, Failure> 
     }
     let users = users();
     if users > services.len() {
+        let mut others = namespaces::with_services().join(", ");
+        if others.is_empty() {
+            others = "programs that read its tables, or services of a network namespace without a \
+                      name and without a process"
+                .into();
+        }
         return Err(Failure::Refused(format!(
-            "the module has {} more users than the services here: services of other network \
-             namespaces, or programs that read its tables; nothing was changed",
+            "the module has {} more users than the services here: {others}; nothing was changed",
             users - services.len()
         )));
     }
@@ -133,7 +139,8 @@ pub(crate) fn reload(options: &Reload) -> Result<(), Failure> {
     let path = plan::path();
     if path.exists() {
         return Err(Failure::Refused(format!(
-            "a reload has not ended, and {} has its services: lblcctl reload --resume",
+            "a reload has not ended, and {} has its services: lblcctl reload --resume completes it, or \
+             remove the file",
             path.display()
         )));
     }
@@ -156,7 +163,7 @@ pub(crate) fn reload(options: &Reload) -> Result<(), Failure> {
         path.display(),
         services.len()
     );
-    let undone = match replace(&services, &mut ipvs, &plan, options) {
+    let undone = match replace(&mut ipvs, &plan, options) {
         Ok(()) => {
             say!("{} is loaded", sysfs("version"));
             None
@@ -172,7 +179,17 @@ pub(crate) fn reload(options: &Reload) -> Result<(), Failure> {
         }
     };
     plan.grow(since.elapsed());
-    finish(&plan)?;
+    let (ended, undone) = match (finish(&plan), undone) {
+        (Err(failure), None) => {
+            let since = Instant::now();
+            // The new version does not take the destinations.
+            let why = back(&plan, options, failure)?;
+            plan.grow(since.elapsed());
+            (finish(&plan), Some(why))
+        }
+        (ended, undone) => (ended, undone),
+    };
+    ended.map_err(|failure| failure.and(&later()))?.report()?;
     match undone {
         None => {
             // The packages have kept the old module for this reload only.
@@ -196,40 +213,68 @@ enum Trouble {
     Gone(String),
 }
 
-/// Replaces the module.
-fn replace(
-    services: &[Service],
-    ipvs: &mut Ipvs,
-    plan: &Plan,
-    options: &Reload,
-) -> Result<(), Trouble> {
-    let scheduler = &options.scheduler;
-    for service in services {
+/// Gives the services another scheduler, and unloads the module.
+fn remove(plan: &Plan, ipvs: &mut Ipvs, scheduler: &str) -> Result<(), String> {
+    let bound: HashSet<_> = plan.bound.iter().map(|it| it.service).collect();
+    let mut services = ipvs.services().map_err(|error| error.to_string())?;
+    services.retain(|it| bound.contains(&it.identity));
+    for service in &services {
         // A service that was deleted meanwhile needs no scheduler.
         let set = ipvs.set_scheduler(service, scheduler);
         if let Err(error) = set.or_else(gone) {
             let name = service.identity;
-            return Err(Trouble::Undone(format!(
+            return Err(format!(
                 "{name} cannot have the scheduler {scheduler}: {error}"
-            )));
+            ));
         }
     }
     say!("{} services have the scheduler {scheduler}", services.len());
-    unload().map_err(Trouble::Undone)?;
+    unload()?;
     say!("the module is unloaded");
+    Ok(())
+}
+
+/// Replaces the module.
+fn replace(ipvs: &mut Ipvs, plan: &Plan, options: &Reload) -> Result<(), Trouble> {
+    remove(plan, ipvs, &options.scheduler).map_err(Trouble::Undone)?;
     let parameters = plan.parameters.iter().map(String::as_str);
     let arguments: Vec<_> = [MODULE].into_iter().chain(parameters.clone()).collect();
     let Err(why) = run("modprobe", &arguments) else {
         return Ok(());
     };
-    let Some(old) = options.old.clone().or_else(plan::old_module) else {
-        return Err(Trouble::Gone(why));
-    };
-    let file = old.to_string_lossy();
+    match options.old.clone().or_else(plan::old_module) {
+        None => Err(Trouble::Gone(why)),
+        Some(old) => match insert(&old, plan) {
+            Ok(()) => Err(Trouble::Undone(why)),
+            Err(too) => Err(Trouble::Gone(format!("{why}; {too}"))),
+        },
+    }
+}
+
+/// Loads the module of a file.
+fn insert(file: &Path, plan: &Plan) -> Result<(), String> {
+    let file = file.to_string_lossy();
+    let parameters = plan.parameters.iter().map(String::as_str);
     let arguments: Vec<_> = [&*file].into_iter().chain(parameters).collect();
-    match run("insmod", &arguments) {
-        Ok(_) => Err(Trouble::Undone(why)),
-        Err(too) => Err(Trouble::Gone(format!("{why}; {too}"))),
+    run("insmod", &arguments).map(|_| ())
+}
+
+/// Loads the old version again, after [`finish()`] has failed with the new one. Returns why; fails
+/// if there is no old version, or it cannot be loaded.
+fn back(plan: &Plan, options: &Reload, failure: Failure) -> Result<String, Failure> {
+    let Some(old) = options.old.clone().or_else(plan::old_module) else {
+        return Err(failure.and(&later()));
+    };
+    let why = failure.to_string();
+    let version = sysfs("version");
+    say!("{version} does not take the destinations of the services: {why}");
+    let undo = || -> Result<(), Failure> {
+        remove(plan, &mut Ipvs::open()?, &options.scheduler).map_err(Failure::Refused)?;
+        insert(&old, plan).map_err(Failure::Refused)
+    };
+    match undo() {
+        Ok(()) => Ok(why),
+        Err(too) => Err(Failure::Refused(format!("{why}; {too}{}", later()))),
     }
 }
 
@@ -254,14 +299,42 @@ fn unload() -> Result<(), String> {
     }
 }
 
-/// Completes a reload after a module was loaded: sysctls, schedulers, destinations.
-fn finish(plan: &Plan) -> Result<(), Failure> {
-    let path = plan::path();
-    let later = format!(
+/// The end of a message about a reload that is not complete.
+fn later() -> String {
+    format!(
         "; {} has the destinations of the services: lblcctl reload --resume tries again",
-        path.display()
-    );
-    let failed = plan.set_sysctls();
+        plan::path().display()
+    )
+}
+
+/// What could not be restored although all steps were done.
+struct Ended {
+    sysctls: Vec<String>,
+    no_room: Vec<String>,
+}
+
+impl Ended {
+    fn report(self) -> Result<(), Failure> {
+        if !self.no_room.is_empty() {
+            let what = format!("no room for {}", self.no_room.join(", "));
+            return Err(Failure::Refused(what + &later()));
+        }
+        if !self.sysctls.is_empty() {
+            return Err(Failure::Refused(format!(
+                "these sysctls could not be set again: {}",
+                self.sysctls.join(" ")
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Completes a reload after a module was loaded: sysctls, schedulers, destinations.
+fn finish(plan: &Plan) -> Result<Ended, Failure> {
+    let mut ended = Ended {
+        sysctls: plan.set_sysctls(),
+        no_room: Vec::new(),
+    };
     let mut ipvs = Ipvs::open()?;
     let services = ipvs.services()?.into_iter();
     let services: HashMap<_, _> = services.map(|it| (it.identity, it)).collect();
@@ -274,49 +347,47 @@ fn finish(plan: &Plan) -> Result<(), Failure> {
             let set = ipvs.set_scheduler(service, &it.scheduler);
             set.or_else(gone).map_err(|error| {
                 let what = format!("{} cannot have {}: {error}", it.service, it.scheduler);
-                Failure::Refused(what + &later)
+                Failure::Refused(what)
             })?;
         }
         back.push(it.service);
     }
     say!("{} services have their scheduler again", back.len());
-    let mut tables = Tables::open().map_err(|error| Failure::from(error).and(&later))?;
+    let mut tables = Tables::open()?;
     let here: HashSet<_> = back.into_iter().collect();
     let parts = plan.parts.iter().filter(|it| here.contains(&it.service));
     let mut known = 0;
     for part in parts {
-        let set = restore::set(&mut tables, std::slice::from_ref(part), Mode::Replace);
-        let done = set.map_err(|failure| failure.and(&later))?;
+        let done = restore::set(&mut tables, std::slice::from_ref(part), Mode::Replace)?;
         if done.failed > 0 {
-            let what = format!(
-                "no room for {} destinations of {}",
-                done.failed, part.service
-            );
-            return Err(Failure::Refused(what + &later));
+            let what = format!("{} destinations of {}", done.failed, part.service);
+            ended.no_room.push(what);
         }
-        known += part.entries.len();
+        known += part.entries.len() as u64 - done.failed;
     }
     say!("{known} destinations are known again");
-    // If this fails, the next reload reports it.
-    let _ = fs::remove_file(&path);
-    match failed.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::Refused(format!(
-            "these sysctls could not be set again: {}",
-            failed.join(" ")
-        ))),
+    if ended.no_room.is_empty() {
+        // If this fails, the next reload reports it.
+        let _ = fs::remove_file(plan::path());
     }
+    Ok(ended)
 }
 
-/// Completes a reload that could not load a module, or give services their scheduler.
-pub(crate) fn resume() -> Result<(), Failure> {
+/// Completes a reload that could not load a module, or could not restore the destinations. In the
+/// second case another version may be installed now.
+pub(crate) fn resume(scheduler: &str) -> Result<(), Failure> {
     ignore_signals();
     let plan = Plan::read()?;
+    if is_loaded() && versions(false).is_ok() {
+        let why = |why| Failure::Refused(why).and(&later());
+        remove(&plan, &mut Ipvs::open()?, scheduler).map_err(why)?;
+    }
     if !is_loaded() {
         let parameters = plan.parameters.iter().map(String::as_str);
         let arguments: Vec<_> = [MODULE].into_iter().chain(parameters).collect();
         run("modprobe", &arguments).map_err(Failure::Refused)?;
     }
     say!("{} is loaded", sysfs("version"));
-    finish(&plan)
+    let ended = finish(&plan).map_err(|failure| failure.and(&later()))?;
+    ended.report()
 }

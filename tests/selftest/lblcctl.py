@@ -79,6 +79,13 @@ def broken(module):
     return newer(module).replace(b"register_ip_vs_scheduler\0", b"register_no_vs_scheduler\0")
 
 
+def nameless(module):
+    """It loads, and services can be bound to it, but it has no netlink family with our name."""
+    family = b"\0" * 8 + b"ip_vs_lblc_rs\0\0\0" + (1).to_bytes(4, "little")  # struct genl_family
+    eq(module.count(family), 1, "the number of families")
+    return newer(module).replace(family, family.replace(b"ip_vs", b"ip_us"))
+
+
 @contextlib.contextmanager
 def installed(change):
     """Installs another module in the place of ours, while its context is entered."""

@@ -7,11 +7,12 @@ import contextlib
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 
-from harness import case, eq, has, loaded, main, run, unload_all
+from harness import case, eq, has, lacks, loaded, main, run, unload_all, wait_until
 from lab import VIP, Lab, Traffic, inside, key, sysctl
-from lblcctl import FILE, FOLDER, NEWER, VERSION, broken, installed, newer, refused, said, version
+from lblcctl import FILE, FOLDER, NEWER, VERSION, broken, installed, nameless, newer, refused, said, version
 from ynl import in_proc
 
 lab = Lab()
@@ -137,11 +138,6 @@ def what_fails_before_the_module_is_unloaded_changes_nothing():
             fails("/run/lblcctl/reload: ")
         os.unlink(FOLDER)
         fails("cannot have the scheduler nonesuch: ", "--scheduler", "nonesuch")
-        with inside("client"):
-            run("ipvsadm -A -f 1 -s lblc_rs")
-        fails("the module has 1 more users than the services here")
-        with inside("client"):
-            run("ipvsadm -C")
         with programs(rmmod="echo rmmod: it is in use >&2; exit 1") as env:
             fails("rmmod: it is in use; " + VERSION, env=env)
         with programs(modinfo="case $2 in vermagic) echo 6.1-other SMP;; *) echo 1;; esac") as env:
@@ -152,6 +148,63 @@ def what_fails_before_the_module_is_unloaded_changes_nothing():
         eq(version(), NEWER)
         stands(before, held)
     tidy()
+
+
+@case
+def services_of_another_namespace_are_named_before_anything_changes():
+    """One that has a name, one that only a process has, one that only a file descriptor has, and all at once."""
+    held = prepare()
+    before = state()
+
+    def fails(number, *why):
+        said = refused(2, "reload", "--force")
+        has(said, f"the module has {number} more users than the services here: ")
+        for one in why:
+            has(said, one)
+        has(said, "; nothing was changed")
+        eq(len(said.splitlines()), 1, "the lines")
+        stands(before, held)
+        lacks(os.listdir("/run"), "lblcctl")
+        return said
+
+    named = "services of the network namespace client: 1"
+    with inside("client"):
+        run("ipvsadm -A -f 1 -s lblc_rs")
+    lacks(fails(1, named), ",")
+    mine = "services of the network namespace that of process"
+    process = subprocess.Popen(["unshare", "--net", "sh", "-c", "ipvsadm -A -f 1 -s lblc_rs && "
+                                "ipvsadm -A -f 2 -s lblc_rs && ipvsadm -A -f 3 -s rr && echo && exec sleep 1000"],
+                               stdout=subprocess.PIPE)
+    process.stdout.readline()
+    try:
+        fails(3, named, f"{mine} {process.pid} (sleep): 2")
+        with inside("client"):
+            run("ipvsadm -C")
+        with open(f"/proc/{process.pid}/ns/net"):
+            lacks(fails(2, mine), "client")
+            process.kill()
+            process.wait()
+            fails(2, "a network namespace without a name and without a process")
+    finally:
+        process.kill()
+        process.wait()
+    # Services of other schedulers, and tables that are parked, are in nobody's way.
+    with inside("client"):
+        run("ipvsadm -A -f 3 -s rr")
+        run("sysctl -qw net.ipv4.vs.lblc_rs_keep=60")
+        run("ipvsadm -A -f 1 -s lblc_rs")
+        run("ipvsadm -D -f 1")
+    wait_until(lambda: users() == 3, "the namespace without a process ends")
+    said("reload", "--force")
+    stands(before, held)
+    with inside("client"):
+        run("ipvsadm -C")
+    tidy()
+
+
+def users():
+    with open("/sys/module/ip_vs_lblc_rs/refcnt") as file:
+        return int(file.read())
 
 
 @case
@@ -213,6 +266,59 @@ def without_an_old_version_a_reload_is_ended_later():
         run("rmmod ip_vs_lblc_rs")
         said("reload", "--resume")
         stands(before, held)
+    tidy()
+
+
+@case
+def destinations_that_the_new_version_does_not_take_are_with_the_old_one():
+    """It is loaded and services are bound to it, but nothing can be restored."""
+    held = prepare()
+    before = state()
+    with installed(nameless) as old:
+        why = refused(2, "reload", "--old", old)
+        has(why, "the module that is loaded has no netlink interface")
+        has(why, f"; {VERSION} is loaded, with all destinations of the services")
+        eq(version(), VERSION)
+        stands(before, held)
+        # Without the old version, they are in the file until there is another one.
+        why = refused(2, "reload")
+        has(why, "the module that is loaded has no netlink interface")
+        has(why, "/run/lblcctl/reload has the destinations of the services: lblcctl reload --resume tries again")
+        eq((version(), run("ipvsadm -S -n")), (NEWER, before[0]))
+        has(refused(2, "reload", "--resume"), "lblcctl reload --resume tries again")
+        eq((version(), run("ipvsadm -S -n")), (NEWER, before[0]))
+        shutil.copy2(old, FILE)
+        said("reload", "--resume")
+        eq(version(), VERSION)
+        stands(before, held)
+    tidy()
+
+
+@case
+def destinations_that_have_no_room_are_counted():
+    """The kernel takes entries for 4096 servers that are not in the service."""
+    held = prepare()
+    gone = [f"10.9.{n >> 8}.{n & 255}" for n in range(5000)]
+    lab.ipvs(*(f"-a -f 1 -r {one} -g -w 1" for one in gone))
+    lines = ["FWM 1 entries 0 buckets 1024 max 5000 expiration 7777 bytes 0"]
+    lines += [f"  198.19.{n >> 8}.{n & 255} {one}:0 10" for n, one in enumerate(gone)]
+    sysctl("net/ipv4/vs/lblc_rs_max_entries", 6000)
+    said("restore", input="\n".join(lines) + "\n")
+    lab.ipvs(*(f"-d -f 1 -r {one}" for one in gone))
+    before = state()
+    eq(len(before[1]["FWM 1"]), 15 + len(gone), "the destinations before")
+    has(refused(2, "reload", "--force"), "no room for 904 destinations of FWM 1; /run/lblcctl/reload has the "
+        "destinations of the services: lblcctl reload --resume tries again")
+    now = state()
+    eq((now[0], now[2]), (before[0], before[2]), "services and sysctls")
+    eq(len(now[1]["FWM 1"]), 15 + len(gone) - 904, "the destinations")
+    eq(now[1]["FWM 1"].items() <= before[1]["FWM 1"].items(), True, "whether those are as before")
+    for service in before[1].keys() - {"FWM 1"}:
+        eq(now[1][service], before[1][service], service)
+    has(refused(2, "reload", "--force"), "--resume completes it, or remove the file")
+    os.unlink(FOLDER + "/reload")
+    said("reload", "--force")
+    stands(now, held)
     tidy()
 
 
