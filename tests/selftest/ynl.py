@@ -5,6 +5,7 @@ a library."""
 import errno
 import json
 import os
+import socket
 import sys
 import time
 
@@ -20,6 +21,7 @@ SPECIFICATION = "/work/bindings/netlink/ip_vs_lblc_rs.yaml"
 FILE = "/proc/thread-self/net/ip_vs_lblc_rs"
 FILE_STATS = FILE + "_stats"
 INET, INET6 = 2, 10
+SO_RCVBUFFORCE = 33
 MARK = {"af": INET, "fwmark": 1}
 MARK2 = {"af": INET, "fwmark": 2}
 
@@ -121,10 +123,12 @@ def answer(created=0, changed=0, kept=0, failed=0):
 
 
 class Listener:
-    """A member of the multicast group, and the changes that it has received."""
+    """A member of the multicast group, and the changes that it has received. The receive buffer has room for a flood,
+    as on a busy machine some time passes until it is read."""
 
-    def __init__(self):
+    def __init__(self, room=64 << 20):
         self.family = client()
+        self.family.sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, room)
         self.family.ntf_subscribe("changes")
         self.heard, self.passed_over = [], 0
 
