@@ -40,7 +40,7 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-/// The refusal of a request: an error, and the contents of the extended acknowledgement.
+/// The refusal of a request: an error, and the contents of the extended acknowledgment.
 pub(crate) struct Refusal {
     error: Error,
     message: Option<&'static CStr>,
@@ -129,7 +129,7 @@ impl<'a> Request<'a> {
         unsafe { Netns::borrow(bindings::lblc_rs_nl_net(self.info)) }
     }
 
-    /// Fills in the extended acknowledgement. C: `NL_SET_ERR_MSG()`, `NL_SET_ERR_ATTR_MISS()`.
+    /// Fills in the extended acknowledgment. C: `NL_SET_ERR_MSG()`, `NL_SET_ERR_ATTR_MISS()`.
     fn explain(&self, refusal: &Refusal) {
         let message = refusal.message.map_or(core::ptr::null(), CStr::as_char_ptr);
         // SAFETY: By the type invariants `info` is valid; the message is static.
