@@ -80,7 +80,8 @@ def die(server):
         sock = it.fileobj
         if it.data == (lab.servers.accept, server) and sock.family == socket.AF_INET6 \
                 and sock.getsockname()[1] == 80:
-            sock.shutdown(socket.SHUT_RD)  # the thread that serves it closes it then
+            sock.shutdown(socket.SHUT_RD)
+            lab.servers.hang_up(sock, server)
 
 
 def live(server):
