@@ -13,8 +13,7 @@ use std::{
 /// One line for each service, with its counters.
 const STATS: &str = "/proc/thread-self/net/ip_vs_lblc_rs_stats";
 
-/// Where namespaces can be found, and what they are called: those of `ip netns`, and then those of
-/// processes.
+/// The names and paths of all network namespaces: those of `ip netns`, and then those of processes.
 fn all() -> Vec<(String, PathBuf)> {
     let names = |folder: &str| {
         let files = fs::read_dir(folder).into_iter().flatten().flatten();
@@ -31,7 +30,7 @@ fn all() -> Vec<(String, PathBuf)> {
     named.chain(processes).collect()
 }
 
-/// How many services of the scheduler a namespace has; 0 if that cannot be found out.
+/// The number of services of the scheduler in a namespace; 0 if its files cannot be read.
 fn services(of: &Path) -> usize {
     let mut inside = std::ffi::OsString::from("--net=");
     inside.push(of);
@@ -45,7 +44,7 @@ fn services(of: &Path) -> usize {
         .count()
 }
 
-/// The other namespaces with services, as words.
+/// The other namespaces with services, as text.
 pub(crate) fn with_services() -> Vec<String> {
     let identity = |path: &Path| -> io::Result<_> {
         let it = fs::metadata(path)?;
