@@ -139,8 +139,8 @@ pub(crate) fn reload(options: &Reload) -> Result<(), Failure> {
     let path = plan::path();
     if path.exists() {
         return Err(Failure::Refused(format!(
-            "a reload has not ended, and {} has its services: lblcctl reload --resume completes it, or \
-             remove the file",
+            "a reload has not ended, and {} has its services: lblcctl reload --resume completes \
+             it, or remove the file",
             path.display()
         )));
     }
