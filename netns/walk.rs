@@ -104,7 +104,8 @@ impl Walk {
                     hash: 0,
                 };
             }
-            if !self.filter.fits(found.service().is_ipv6()) {
+            let is_empty = found.state().summary().entries == 0;
+            if is_empty || !self.filter.fits(found.service().is_ipv6()) {
                 position.hash = HASHES;
             } else if let Err(error) = visit(&found, &mut position.hash) {
                 return match error {
