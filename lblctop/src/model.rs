@@ -203,12 +203,13 @@ impl Service {
 impl View {
     /// Sorts by the number of all connections, which hardly changes the order.
     pub(crate) fn sort_by_calls(&mut self) {
-        self.services.sort_by_key(|it| Reverse(it.total.calls()));
+        self.services
+            .sort_by_cached_key(|it| Reverse(it.total.calls()));
     }
 
     /// Sorts by the misses since the last refresh.
     pub(crate) fn sort_by_misses(&mut self) {
-        self.services.sort_by_key(|it| Reverse(it.misses()));
+        self.services.sort_by_cached_key(|it| Reverse(it.misses()));
     }
 
     /// The names of the first services, and how many more there are.
