@@ -32,22 +32,26 @@ machine_disk() { # NAME
 	local proof=$MACHINES/$1/root/proof source
 	read -r _ source _ < <("$TOP/scripts/kernel" tree stock)
 	as_root rm -rf "$proof"
-	as_root sh -c 'mkdir -p "$1/deb" && cp "$2"/tests/selftest/lab.py "$2"/tests/selftest/harness.py "$2"/tests/selftest/verdict.py "$2"/tests/install/proof.py "$1/" &&
-		cp "$2"/build/deb/*.deb "$1/deb/" && cp -r "$3/tools/testing/selftests/kselftest" "$1/"' \
+	# The documents and packages lie in /proof as in a checkout. /proof is also a repository of apt's.
+	as_root sh -c 'mkdir -p "$1/build/deb" "$1/next" && cd "$2" && cp README.md tests/install/*.py "$1/" && cp -r docs "$1/" &&
+		for name in lab harness verdict documents; do cp tests/selftest/$name.py "$1/"; done &&
+		cp build/deb/*.deb "$1/build/deb/" && cp -r "$3/tools/testing/selftests/kselftest" "$1/" &&
+		if [ -d build/next ]; then cp build/next/build/deb/*.deb "$1/next/"; fi' \
 		sh "$proof" "$TOP" "$source"
-	in_debian packaging "$MACHINES/$1:/machine" -- sh -c '
+	in_debian packaging "$MACHINES/$1:/machine" -- sh -ec '
+		cd /machine/root/proof && dpkg-scanpackages --multiversion . >Packages
 		rm -f /machine/disk
 		size=$(du --summarize --block-size=1M /machine/root | cut -f1)
 		mke2fs -q -t ext4 -L machine -d /machine/root /machine/disk $((size * 5 / 4 + 512))M'
 }
 
-# Boots the machine, and prints the results of the cases of one step (tests/install/proof.py).
-machine_boot() { # NAME RELEASE STEP
-	local dir=$MACHINES/$1 title="$1 $2 $3" log said
-	log=$LOGS/machine-$1-$2-$3.console
+# Boots the machine, and prints the results of the cases of one step (tests/install/proof.py). PARAMETERs are for the kernel.
+machine_boot() { # NAME RELEASE STEP [PARAMETER]...
+	local dir=$MACHINES/$1 title="$*" log said
+	log=$LOGS/machine-${title// /-}.console
 	say "boot $title"
 	rm -f "$dir/verdict"
-	in_debian packaging "$dir:/machine" -- scripts/root/boot-machine "$2" "$3" >"$log" || true
+	in_debian packaging "$dir:/machine" -- scripts/root/boot-machine "${@:2}" >"$log" || true
 	tr -d '\r' <"$dir/verdict" >"$dir/ktap" || true
 	report "$title" "$dir/ktap"
 	if ! said=$("$TOP/scripts/scan-console" "$log" 2>&1); then

@@ -2,14 +2,15 @@
 """The cases of scripts/test-install that need a running machine. lblc.step=NAME on the kernel's command
 line says which."""
 
-import glob
 import os
 import re
 import sys
 import traceback
 
+import operations
 import verdict
-from harness import ksft, loaded, run
+from harness import eq, has, ksft, loaded, run
+from lab import key
 
 SAMPLES = "/usr/share/doc/ip-vs-lblc-rs-common/examples"
 MODULE, FILE = "ip_vs_lblc_rs", "/proc/net/ip_vs_lblc_rs"
@@ -28,19 +29,16 @@ def the_machine_is_up():
 def nothing_of_ours_is_there():
     assert MODULE not in loaded() and not os.path.exists(FILE)
     assert run(f"modprobe {MODULE}", check=False).returncode != 0
-    left = run(r"find / -xdev \( -path /proof -o -path /var/lib/dpkg \) -prune -o"
-               r" \( -name '*lblc_rs*' -o -name '*lblc-rs*' \) -print")
-    assert not left, left
+    eq(files_of_ours(), [], "the files that are left")
     assert not re.search(MODULE, open(f"/lib/modules/{RELEASE}/modules.dep").read())
-    status = run("dpkg-query -W -f '${Package} ${Status}\\n' 'ip-vs-lblc-rs*' lblctop", check=False).stdout
-    assert " installed" not in status, status
+    eq(operations.packages(), [], "the packages that are installed")
 
 
-def apt_installs_the_packages():
-    packages = " ".join(glob.glob("/proof/deb/ip-vs-lblc-rs-common_*.deb") +
-                        glob.glob(f"/proof/deb/ip-vs-lblc-rs-modules-{RELEASE}_*.deb"))
-    run(f"apt-get install -y --no-install-recommends {packages}", env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
-    assert not run("dpkg --audit")
+def files_of_ours():
+    patterns = ("*lblc_rs*", "*lblc-rs*", "lblctop*", "lblcctl*", "lblc.prom")
+    names = " -o ".join(f"-name '{pattern}'" for pattern in patterns)
+    return run(r"find / -xdev \( -path /proof -o -path /var/lib/dpkg \) -prune -o"
+               rf" \( {names} \) -print").splitlines()
 
 
 def the_module_loads_by_its_name_and_by_its_use():
@@ -51,6 +49,10 @@ def the_module_loads_by_its_name_and_by_its_use():
     run("ipvsadm -D -f 7")
     version = run("dpkg-query -W -f '${Version}' ip-vs-lblc-rs-common")
     assert open(f"/sys/module/{MODULE}/version").read().strip() == version
+
+
+def the_other_programs_are_installed():
+    run("apt-get install -y /proof/build/deb/lblcctl_*.deb")
 
 
 def the_samples_are_put_in_etc():
@@ -73,10 +75,8 @@ def the_service_is_up_after_the_boot():
 
 def each_destination_keeps_its_server():
     """Real requests through the service that was there since the boot, in the network of lab.py."""
-    run(f"ip netns attach director {os.getpid()}")  # where the service is
-    import lab
-    network = lab.Lab(servers=3)
-    keys = [lab.key(number) for number in range(30)]
+    network = operations.network()
+    keys = [key(number) for number in range(30)]
     # Held open, so that the servers have load and the keys are spread.
     first = [network.hold(key)[0].server for key in keys]
     assert set(first) == {"s1", "s2", "s3"}, first
@@ -90,8 +90,11 @@ def each_destination_keeps_its_server():
 
 def apt_removes_the_packages_from_a_stopped_director():
     run("systemctl stop ipvsadm; ipvsadm -C")
-    names = run("dpkg-query -W -f '${Package}\\n' 'ip-vs-lblc-rs*'").replace("\n", " ")
-    run(f"apt-get remove -y {names}", env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+    names = " ".join(operations.packages())
+    run(f"apt-get remove -y {names}", env=operations.QUIET)
+    kept = ("/etc/", "/var/lib/systemd/")
+    eq([path for path in files_of_ours() if not path.startswith(kept)], [], "the files that are left")
+    eq(run("systemctl list-units --no-legend 'lblctop*.timer'"), "", "our timers")
     # The drop-in is still there: lblc is C's again.
     assert MODULE not in loaded()
     run("ipvsadm -A -f 7 -s lblc")
@@ -100,6 +103,23 @@ def apt_removes_the_packages_from_a_stopped_director():
     run("rmmod ip_vs_lblc")
     for path in CONFIGURED.values():
         os.unlink(path)
+    run(f"apt-get purge -y {names}", env=operations.QUIET)
+
+
+def a_module_whose_key_is_not_enrolled_is_refused():
+    """DKMS signs with a key of its own; here the kernel requires a key that it knows."""
+    eq(verdict.read("/sys/module/module/parameters/sig_enforce").strip(), "Y", "sig_enforce")
+    has(open("/sys/kernel/security/lockdown").read(), "[integrity]")
+    eq(run(f"modinfo -F signer {MODULE}"), "DKMS module signing key", "the signer")
+    said = "Key was rejected by service"
+    has(open("/proof/docs/install.md").read(), f"`modprobe` says `{said}`")
+    done = run(f"modprobe {MODULE}", check=False)
+    eq(done.stderr, f"modprobe: ERROR: could not insert '{MODULE}': {said}\n", "what modprobe says")
+    # As at boot: the machine is up, but for what needs the module.
+    eq(run("systemctl is-system-running --wait", check=False).stdout.strip(), "degraded")
+    has(run("systemctl --failed --no-legend"), "systemd-modules-load.service")
+    status = run("systemctl status --lines=50 systemd-modules-load", check=False).stdout
+    has(status, f"'{MODULE}': {said}")
 
 
 def without_the_module_lblc_is_cs():
@@ -145,13 +165,25 @@ def the_kernel_is_unharmed():
 
 
 STEPS = {
-    "install": [the_machine_is_up, nothing_of_ours_is_there, apt_installs_the_packages,
-                the_module_loads_by_its_name_and_by_its_use, the_samples_are_put_in_etc, the_kernel_is_unharmed],
+    "install": [the_machine_is_up, nothing_of_ours_is_there,
+                operations.the_readmes_packages_are_installed,
+                the_module_loads_by_its_name_and_by_its_use, operations.the_readmes_cache_has_hits,
+                the_other_programs_are_installed, the_samples_are_put_in_etc,
+                the_kernel_is_unharmed],
+    "operate": [the_machine_is_up, the_service_is_up_after_the_boot,
+                each_destination_keeps_its_server, operations.the_timer_writes_metrics,
+                operations.the_unit_writes_them_anew,
+                operations.without_the_module_the_unit_fails_and_says_so,
+                operations.a_lblctop_that_is_killed_or_missing_leaves_no_old_metrics,
+                operations.an_upgrade_says_that_a_reload_is_due,
+                operations.lblcctl_reload_takes_it_into_use_and_keeps_the_table,
+                operations.with_reload_yes_the_upgrade_does_it, the_kernel_is_unharmed],
     "service": [the_machine_is_up, the_service_is_up_after_the_boot, each_destination_keeps_its_server,
                 the_kernel_is_unharmed],
     "remove": [the_machine_is_up, the_service_is_up_after_the_boot,
                apt_removes_the_packages_from_a_stopped_director, nothing_of_ours_is_there, the_kernel_is_unharmed],
     "fallback": [the_machine_is_up, without_the_module_lblc_is_cs],
+    "unenrolled": [a_module_whose_key_is_not_enrolled_is_refused, without_the_module_lblc_is_cs],
     "signed": [this_is_secure_boot, without_a_known_signature_it_is_refused,
                with_the_owners_signature_it_loads_and_works, the_kernel_holds_it_for_signed],
 }
