@@ -37,13 +37,14 @@ use kernel::prelude::*;
 ///
 /// `dest` is the core's server until that leaves the list, and [`Dest::placeholder()`] before and
 /// after. `server` is the `Server` of `dest`, and null before and after. Only the entries of the
-/// service's current array are kept like that. With [`Dest::placeholder()`], `half` is 1 in an
-/// entry that was never filled, and 0 in one that was emptied.
+/// service's current array are kept like that. An entry that was never filled has a `half` of 1 and
+/// a `weight` of -1; one that was emptied has 0 in both. In no other is `weight` negative.
 pub(super) struct ArrayEntry {
     dest: AtomicPtr<bindings::ip_vs_dest>,
     /// With fewer connections than this it is below half of its weight.
     half: AtomicI32,
-    /// Its weight, or 0 if it has an upper threshold: then its own fields have to be read.
+    /// Its weight, or 0 if it has an upper threshold: then its own fields have to be read. -1: the
+    /// entry was never filled.
     weight: AtomicI32,
     server: AtomicPtr<Server>,
 }
@@ -54,7 +55,7 @@ impl ArrayEntry {
         Self {
             dest: AtomicPtr::new(Dest::placeholder().as_ptr()),
             half: AtomicI32::new(1),
-            weight: AtomicI32::new(0),
+            weight: AtomicI32::new(-1),
             server: AtomicPtr::new(null_mut()),
         }
     }
@@ -80,30 +81,13 @@ impl ArrayEntry {
         unsafe { self.server.load(Ordering::Acquire).as_ref() }
     }
 
-    /// Its weight, or 0 if its own fields have to be read. Any context; a plain load.
+    /// Its weight, or 0 if its own fields have to be read, or -1 if it was never filled. Any
+    /// context; a plain load.
     #[inline(always)]
     fn weight(&self) -> i32 {
         // SAFETY: `weight` can be read. The read is volatile, as C's `READ_ONCE()`, so that it can
         // be an operand of the instruction that uses it.
         unsafe { self.weight.as_ptr().read_volatile() }
-    }
-
-    /// Whether this entry, from which `dest` was read, was never filled.
-    #[inline(always)]
-    fn is_end(&self, dest: &Dest) -> bool {
-        dest.is_placeholder() && self.half.load(Ordering::Relaxed) != 0
-    }
-
-    /// The weight of `dest`, which was read from this entry, or 0 if it does not accept
-    /// connections. None if the entry was never filled.
-    #[cold]
-    #[inline(never)]
-    fn weight_or_end(&self, dest: &Dest) -> Option<i32> {
-        match dest.is_overload() {
-            _ if self.is_end(dest) => None,
-            true => Some(0),
-            false => Some(dest.weight()),
-        }
     }
 
     /// Whether `dest`, which was read from this slot, has less than half of the connections that
@@ -130,7 +114,7 @@ impl ArrayEntry {
         self.half.store(0, Ordering::Relaxed);
         self.weight.store(0, Ordering::Relaxed);
         // INVARIANT: The server has left the list. Release: a reader that sees `placeholder()` sees
-        // its `half`.
+        // its `half` and `weight`.
         self.dest
             .store(Dest::placeholder().as_ptr(), Ordering::Release);
         self.server.store(null_mut(), Ordering::Relaxed);
@@ -143,7 +127,7 @@ impl ArrayEntry {
         // `connections * 2 < weight`, without the product.
         self.half.store(weight / 2 + weight % 2, Ordering::Relaxed);
         let weight = if dest.is_limited() { 0 } else { weight };
-        self.weight.store(weight, Ordering::Relaxed);
+        self.weight.store(weight.max(0), Ordering::Relaxed);
     }
 }
 
@@ -255,7 +239,7 @@ impl<'g> Slots<'g> {
     ///
     /// # Safety
     ///
-    /// The last slot, for which [`ArrayEntry::is_end()`], must not have been returned yet.
+    /// The last slot, which was never filled, must not have been returned yet.
     #[inline(always)]
     unsafe fn next(&mut self) -> (&'g ArrayEntry, &'g Dest) {
         // INVARIANT: As for `first`, but where the last slot is passed.
@@ -302,27 +286,55 @@ impl<'g> Iterator for Accepting<'g> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Candidate<'g>> {
-        loop {
-            let at = *self;
-            // SAFETY: The last slot has no weight, and the walk stays there for good.
-            let (slot, dest) = unsafe { self.0.next() };
-            let mut weight = slot.weight();
-            if weight <= 0 {
-                match slot.weight_or_end(dest) {
-                    None => {
-                        *self = at;
-                        return None;
-                    }
-                    Some(other) if other <= 0 => continue,
-                    Some(other) => weight = other,
-                }
-            }
+        let mut after = self.0;
+        // SAFETY: The walk never passes the last slot, which has a negative weight.
+        let (slot, dest) = unsafe { after.next() };
+        let weight = slot.weight();
+        if weight > 0 {
+            self.0 = after;
+            // INVARIANT: Just tested.
             return Some(Candidate { slot, dest, weight });
+        }
+        if weight < 0 {
+            return None;
+        }
+        let found = self.next_open()?;
+        // SAFETY: By the type invariants the weight is positive, which spares the caller a test.
+        unsafe { core::hint::assert_unchecked(found.weight > 0) };
+        // INVARIANT: `found.slot` is a later slot of the array, and not the last one.
+        let found_at = core::ptr::from_ref(found.slot).addr();
+        self.0.first = self.0.first.with_addr(found_at).wrapping_add(1);
+        Some(found)
+    }
+}
+
+impl<'g> Accepting<'g> {
+    /// As `next()`, where the own fields of servers have to be read; but `self` stays.
+    #[cold]
+    #[inline(never)]
+    fn next_open(mut self) -> Option<Candidate<'g>> {
+        loop {
+            // SAFETY: The last slot has a negative weight, and the walk ends there.
+            let (slot, dest) = unsafe { self.0.next() };
+            let weight = match slot.weight() {
+                ..0 => return None,
+                0 if dest.is_overload() => continue,
+                0 => dest.weight(),
+                weight => weight,
+            };
+            if weight > 0 {
+                // INVARIANT: Just tested.
+                return Some(Candidate { slot, dest, weight });
+            }
         }
     }
 }
 
 /// A server that accepts connections.
+///
+/// # Invariants
+///
+/// `weight` is positive.
 #[derive(Clone, Copy)]
 pub(crate) struct Candidate<'g> {
     slot: &'g ArrayEntry,
