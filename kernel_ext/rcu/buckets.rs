@@ -129,8 +129,15 @@ impl<T: Item> Buckets<T> {
 
     /// The number of the bucket to which a hash belongs.
     #[inline(always)]
-    pub(super) fn number(&self, hash: u64) -> usize {
+    fn number(&self, hash: u64) -> usize {
         hash.wrapping_shr(self.shift) as usize
+    }
+
+    /// The head of the bucket to which a hash belongs.
+    #[inline(always)]
+    pub(super) fn head(&self, hash: u64) -> &AtomicPtr<Node<T>> {
+        // SAFETY: By the type invariants a number of a bucket is less than the number of heads.
+        unsafe { self.heads.get_unchecked(self.number(hash)) }
     }
 
     /// As `shift`, but for the upper 32 bits of a hash.
@@ -138,14 +145,15 @@ impl<T: Item> Buckets<T> {
         self.shift.wrapping_sub(u32::BITS)
     }
 
-    /// Locks bucket `number`. Any context but hard interrupt; spins with bottom halves off.
+    /// Locks the bucket to which a hash belongs. Any context but hard interrupt; spins with bottom
+    /// halves off.
     #[inline]
-    pub(super) fn lock(&self, number: usize) -> Locked<'_, T> {
-        // INVARIANT: `_held` is the lock of bucket `number`.
+    pub(super) fn lock(&self, hash: u64) -> Locked<'_, T> {
+        // INVARIANT: `_held` is the lock of the bucket that begins with `head`.
         Locked {
             buckets: self,
-            number,
-            _held: self.locks.lock(number),
+            head: self.head(hash),
+            _held: self.locks.lock(self.number(hash)),
         }
     }
 
@@ -188,30 +196,35 @@ impl<T: Item> Buckets<T> {
 ///
 /// # Invariants
 ///
-/// `_held` is the lock of bucket `number` of `buckets`.
+/// `head` is one of the heads of `buckets`, and `_held` the lock of its bucket.
 pub(super) struct Locked<'a, T: Item> {
     pub(super) buckets: &'a Buckets<T>,
-    number: usize,
+    head: &'a AtomicPtr<Node<T>>,
     _held: Held<'a>,
 }
 
 impl<'a, T: Item> Locked<'a, T> {
     /// Whether this is the bucket of `item`.
     pub(super) fn is_for(&self, item: &T) -> bool {
-        self.buckets.number(item.hash(&self.buckets.hash)) == self.number
+        core::ptr::eq(self.buckets.head(item.hash(&self.buckets.hash)), self.head)
     }
 
     /// The bucket's chain.
-    pub(super) fn chain<'g>(&self, rcu: ReadSide<'g>) -> Chain<'g, T>
+    pub(super) fn chain<'g>(&self, _rcu: ReadSide<'g>) -> Chain<'g, T>
     where
         'a: 'g,
     {
-        self.buckets.chain(self.number, rcu)
+        Chain {
+            // Relaxed: the chain changes under the held lock only.
+            next: self.head.load(Ordering::Relaxed),
+            link: self.buckets.link,
+            _readers: PhantomData,
+        }
     }
 
     /// The link that leads to `entry`, if that is in the chain.
     fn link_to(&self, entry: *const Node<T>) -> Option<&AtomicPtr<Node<T>>> {
-        let mut link = self.buckets.heads.get(self.number)?;
+        let mut link = self.head;
         loop {
             let next = link.load(Ordering::Relaxed);
             // SAFETY: By the type invariants of `Buckets`, `next` is null or a linked entry, and
@@ -236,17 +249,15 @@ impl<'a, T: Item> Locked<'a, T> {
     /// `entry` must have come from `NodeBox::into_raw()`, must be in no chain of `buckets`, and
     /// must stay allocated until a grace period after it was unlinked from this chain.
     pub(super) unsafe fn push(&mut self, entry: *mut Node<T>) {
-        let (heads, link) = (&self.buckets.heads, self.buckets.link);
-        if let Some(head) = heads.get(self.number) {
-            // SAFETY: The caller promises that `entry` is allocated.
-            let next = unsafe { &(*entry).next };
-            // Relaxed: the head changes under the held lock only, and no reader finds `entry` in
-            // this array yet.
-            next[link & 1].store(head.load(Ordering::Relaxed), Ordering::Relaxed);
-            // Release pairs with the acquire of the head in `chain()` and `HashList::find()`: a
-            // reader that finds the entry sees it initialised.
-            head.store(entry, Ordering::Release);
-        }
+        // SAFETY: The caller promises that `entry` is allocated.
+        let next = unsafe { &(*entry).next };
+        // Relaxed: the head changes under the held lock only, and no reader finds `entry` in this
+        // array yet.
+        let first = self.head.load(Ordering::Relaxed);
+        next[self.buckets.link & 1].store(first, Ordering::Relaxed);
+        // Release pairs with the acquire of the head in `chain()` and `HashList::find()`: a reader
+        // that finds the entry sees it initialised.
+        self.head.store(entry, Ordering::Release);
     }
 
     /// Unlinks `entry` from the chain and returns it, if it is there.
@@ -285,8 +296,9 @@ impl<'g, T> Iterator for Chain<'g, T> {
         // not freed before the end of `'g`. Until then there are only shared references to it.
         let entry: &'g Node<T> = unsafe { self.next.as_ref() }?;
         // Relaxed: an entry's link leads to an entry that was pushed earlier, under the same lock,
-        // so the acquire of the head covers both. It also covers the store of the link in `push()`:
-        // a value that an earlier array had stored there is not seen any more.
+        // so the acquire of the head, or the held lock, covers both. It also covers the store of
+        // the link in `push()`: a value that an earlier array had stored there is not seen any
+        // more.
         // INVARIANT: The link of an unlinked entry does not change, so the next entry was reachable
         // when this reader was already in its section.
         self.next = entry.next[self.link & 1].load(Ordering::Relaxed);

@@ -135,9 +135,7 @@ impl<T: Item> HashList<T> {
         rcu: ReadSide<'g>,
     ) -> Option<&'g T> {
         let buckets = self.current(rcu);
-        let number = buckets.number(hash(&buckets.hash));
-        // SAFETY: By the type invariants of `Buckets`, `number` is less than the number of heads.
-        let head = unsafe { buckets.heads.get_unchecked(number) };
+        let head = buckets.head(hash(&buckets.hash));
         // As `Chain`, but a link is not read before it is needed. Acquire as in `Buckets::chain()`.
         let mut next = head.load(Ordering::Acquire);
         loop {
@@ -195,8 +193,8 @@ impl<T: Item> HashList<T> {
             // SAFETY: By the type invariants `next` is null, or valid and not freed before the end
             // of `'g`.
             let future = unsafe { next.as_ref() };
-            let at = current.number(hash(&current.hash));
-            let future = future.map(|buckets| (buckets, buckets.number(hash(&buckets.hash))));
+            let at = hash(&current.hash);
+            let future = future.map(|buckets| (buckets, hash(&buckets.hash)));
             let lock_future = || future.map(|(buckets, at)| buckets.lock(at));
             let (bucket, future) = if current.link == 0 {
                 let first = current.lock(at);
