@@ -67,25 +67,37 @@ pub(super) fn reason(event: Event) -> ChangeReason {
 /// in jiffies.
 #[inline(always)]
 pub(super) fn inserted(
+    told: (&Service, &State),
+    key: Address,
+    target: (&Server, Jiffies),
+    reason: ChangeReason,
+) {
+    if changes::may_be_heard() {
+        note_inserted(told, key, target, reason);
+    }
+}
+
+/// The part of `inserted()` that needs much of the stack.
+#[cold]
+#[inline(never)]
+fn note_inserted(
     (service, state): (&Service, &State),
     key: Address,
     (server, last_use): (&Server, Jiffies),
     reason: ChangeReason,
 ) {
-    if changes::may_be_heard() {
-        state.note_change(Change {
-            service: service.identity(),
-            kind: ChangeKind::Insert,
-            entry: Known {
-                key,
-                server: server.endpoint(),
-                idle: milliseconds(idle_time(jiffies::now(), last_use)),
-                removed: server.is_removed(),
-            },
-            reason: Some(reason),
-            old: None,
-        });
-    }
+    state.note_change(Change {
+        service: service.identity(),
+        kind: ChangeKind::Insert,
+        entry: Known {
+            key,
+            server: server.endpoint(),
+            idle: milliseconds(idle_time(jiffies::now(), last_use)),
+            removed: server.is_removed(),
+        },
+        reason: Some(reason),
+        old: None,
+    });
 }
 
 /// `entry` of `service` was reassigned from the server `old` to another one.

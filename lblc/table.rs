@@ -156,6 +156,7 @@ impl Table {
     }
 
     /// Reassigns `entry`, whose chain is locked, to a server, and sets its last use.
+    #[inline(never)]
     fn reassign_found(
         &self,
         call: SchedContext<'_, impl Scheduler>,
