@@ -8,6 +8,7 @@
 
 #include <linux/kobject.h>
 #include <linux/memcontrol.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/notifier.h>
 #include <linux/percpu.h>
@@ -168,12 +169,29 @@ struct workqueue_struct *lblc_rs_alloc_workqueue(const char *name)
 }
 
 /*
+ * An entry is written as a whole when it is made: the constructor only keeps init_on_alloc from
+ * clearing it before.
+ */
+static void construct_nothing(void *object)
+{
+}
+
+/*
  * A macro over several functions. The cache is not merged with others, so that it is visible, and
  * checked when it is destroyed.
  */
 struct kmem_cache *lblc_rs_create_cache(const char *name, unsigned int size)
 {
-	return kmem_cache_create(name, size, size, SLAB_NO_MERGE, NULL);
+	struct kmem_cache_args args = { .align = size };
+
+	/* Poisoning and init_on_free leave out caches with a constructor. */
+	if (!IS_ENABLED(CONFIG_SLUB_DEBUG_ON) && !want_init_on_free()) {
+		args.ctor = construct_nothing;
+		/* Inside the object, where it is without a constructor. */
+		args.freeptr_offset = ALIGN_DOWN(size / 2, sizeof(void *));
+		args.use_freeptr_offset = true;
+	}
+	return kmem_cache_create(name, size, &args, SLAB_NO_MERGE);
 }
 
 /*
