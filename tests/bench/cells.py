@@ -99,6 +99,7 @@ QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384, 1 << 20)] + 
 FLAT = (Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"), 1.1)
 # What a server more costs a choice: the difference of these cells. The most that it may be, relative to C's.
 A_SERVER = (Cell("miss", 1000, 64, 4, "hot"), Cell("miss", 1000, 4, 4, "hot"), 1.0)
+# A choice with flag-2, and C's choice without; the most that it may be, relative to C's.
 AGREEING = (Cell("agree", 16384, 64, 4, "hot"), Cell("miss", 16384, 64, 4, "hot"), 2)
 
 
@@ -108,8 +109,8 @@ def target(cell, unit):
     if unit == "instructions":
         if cell.op in ("hit-x", "hit-flag1"):
             return round(1 / 1.1, 2)
-        if cell.op == "miss":
-            return round(1 / 1.2, 2)
+        if cell.op == "miss":   # with few keys, a batch of new ones lets the table grow
+            return 0.94 if cell.n >= 256 else round(1 / 1.2, 2)
         return {"adversarial": 1000, "evict": None}.get(cell.op, 1.0)
     if cell.op == "hit" and cell.d == 4 and cell.temp == "hot":
         if cell.n <= 256:
