@@ -54,7 +54,8 @@ def every_choice_is_that_of_c():
         print(f"# {trace.where}: {trace.decisions} decisions, 0 differences; {trace.moves} moves, "
               f"{trace.swaps} swaps")
         gt(trace.decisions, DECISIONS / 4)
-        gt(trace.moves, trace.decisions / 100)  # entries were reassigned, not only kept
+    # Entries were reassigned, not only kept. (Of both: a short one may have servers with much weight.)
+    gt(sum(trace.moves for trace in traces), sum(trace.decisions for trace in traces) / 100)
 
 
 @case
