@@ -24,7 +24,8 @@ fn all() -> Vec<(String, PathBuf)> {
     let processes = processes.map(|it| {
         let folder = Path::new("/proc").join(&it);
         let name = fs::read_to_string(folder.join("comm")).unwrap_or_default();
-        let what = format!("that of process {it} ({})", name.trim());
+        // Any user chooses the names of processes, which must not control the terminal.
+        let what = format!("that of process {it} ({})", name.trim().escape_debug());
         (what, folder.join("ns/net"))
     });
     named.chain(processes).collect()

@@ -172,12 +172,13 @@ def services_of_another_namespace_are_named_before_anything_changes():
         run("ipvsadm -A -f 1 -s lblc_rs")
     lacks(fails(1, named), ",")
     mine = "services of the network namespace that of process"
-    process = subprocess.Popen(["unshare", "--net", "sh", "-c", "ipvsadm -A -f 1 -s lblc_rs && "
-                                "ipvsadm -A -f 2 -s lblc_rs && ipvsadm -A -f 3 -s rr && echo && exec sleep 1000"],
-                               stdout=subprocess.PIPE)
+    # Its name would colour the terminal.
+    process = subprocess.Popen(["unshare", "--net", "sh", "-c", "ipvsadm -A -f 1 -s lblc_rs && ipvsadm -A -f 2 -s lblc_rs "
+                                "&& ipvsadm -A -f 3 -s rr && printf '\\033[31mred' >/proc/$$/comm && echo && read line"],
+                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     process.stdout.readline()
     try:
-        fails(3, named, f"{mine} {process.pid} (sleep): 2")
+        fails(3, named, f"{mine} {process.pid} (\\u{{1b}}[31mred): 2")
         with inside("client"):
             run("ipvsadm -C")
         with open(f"/proc/{process.pid}/ns/net"):
@@ -188,7 +189,7 @@ def services_of_another_namespace_are_named_before_anything_changes():
     finally:
         process.kill()
         process.wait()
-    # Services of other schedulers, and tables that are parked, are in nobody's way.
+    # Services of other schedulers, and tables that are parked, do not prevent a reload.
     with inside("client"):
         run("ipvsadm -A -f 3 -s rr")
         run("sysctl -qw net.ipv4.vs.lblc_rs_keep=60")
