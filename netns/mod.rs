@@ -4,10 +4,10 @@
 //! generic netlink, a bound on the memory of its tables, and the tracepoints of its services.
 //!
 //! ```text
-//!   ipvs::Netns<T> ── state ──> State ──┬── values             of the sysctls
-//!     └── services                      ├── files              the files that are visible
-//!                                       ├── changes            not yet sent to listeners
-//!                                       └── used, services     in memory, if that is bounded
+//!   ipvs::Netns<T> -- state --> State --+-- values             of the sysctls
+//!     +-- services                      +-- files              the files that are visible
+//!                                       +-- changes            not yet sent to listeners
+//!                                       +-- used, services     in memory, if that is bounded
 //! ```
 
 mod attributes;
