@@ -25,8 +25,8 @@ FULL = bool(os.environ.get("FULL"))
 SEED = int(os.environ.get("SEED") or random.randrange(1 << 32))
 CGROUPS, CGROUP = "/sys/fs/cgroup", "/sys/fs/cgroup/neighbour"
 BOUND = 32 << 20               # bytes of tables that grow at the same time; see SECURITY.md for others
-# Bytes by which the machine's free memory varies. On kasan the kernel's debugging takes more the longer it runs, 16.6
-# MB in 30 minutes: it keeps the stacks of all allocations, and objects for kmemleak (which finds leaks there).
+# Bytes by which the machine's free memory varies. On kasan the kernel's debugging keeps the stacks of all allocations:
+# 16.6 MB more were in use after 400 seconds. (kmemleak finds leaks there.)
 SLACK = (32 if SLOW > 1 else 16) << 20
 SOON = 60 * SLOW               # seconds that a command of root's may take; 9.4 were seen beside six guests on two CPUs
 EVERYTHING = 65536 + 8         # services: more than the largest array that the kernel allocates without a warning has
