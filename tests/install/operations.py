@@ -14,8 +14,8 @@ import time
 
 import documents
 from documents import blocks, follow
-from harness import eq, gt, has, lacks, loaded, run, wait_until
-from lab import Lab, inside, key
+from harness import eq, gt, has, lacks, loaded, ne, run, wait_until
+from lab import Lab, Traffic, inside, key
 
 documents.TOP = "/proof/"
 MODULE = "ip_vs_lblc_rs"
@@ -74,27 +74,18 @@ def page(site):
     return run(curl, check=False).stdout.strip()
 
 
-class Clients(threading.Thread):
+class Clients(Traffic):
     """Asks for the page of each site, again and again, while its context is entered."""
 
     def __init__(self, sites):
         super().__init__()
         self.sites, self.rounds, self.pages = sites, 0, {site: set() for site in sites}
-        self.stop = threading.Event()
 
     def run(self):
         while not self.stop.is_set():
             for site in self.sites:
                 self.pages[site].add(page(site))
             self.rounds += 1
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stop.set()
-        self.join()
 
 
 def the_readmes_packages_are_installed():
@@ -191,7 +182,7 @@ def without_the_module_the_unit_fails_and_says_so():
     run("ipvsadm -C")
     run(f"rmmod {MODULE}")
     before = metrics()["lblc_timestamp_seconds"]
-    ne_zero(start())
+    ne(start(), 0, "the status of systemctl start")
     eq(state(), "failed")
     status = run(f"systemctl status --lines=20 {UNIT}.service", check=False).stdout
     has(status, "the module is not loaded")
@@ -202,10 +193,6 @@ def without_the_module_the_unit_fails_and_says_so():
     run("systemctl start ipvsadm")
     eq(start(), 0, "the status of systemctl start")
     eq(metrics()["lblc_up"], 1, "lblc_up")
-
-
-def ne_zero(status):
-    gt(status, 0, "the status of systemctl start")
 
 
 def a_lblctop_that_is_killed_or_missing_leaves_no_old_metrics():
@@ -219,7 +206,7 @@ def a_lblctop_that_is_killed_or_missing_leaves_no_old_metrics():
     gt(len(metrics()), 2, "the number of metrics")
     os.rename("/usr/sbin/lblctop", "/usr/sbin/elsewhere")
     try:
-        ne_zero(start())
+        ne(start(), 0, "the status of systemctl start")
         eq(state(), "failed")
         eq(metrics(), None, "the metrics")
     finally:
