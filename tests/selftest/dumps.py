@@ -10,24 +10,19 @@ import struct
 
 from counted import STATS, TABLE, numbers
 from harness import case, eq, gt, main, run, wait_until
-from ipvs_netlink import CONTROL, DONE, DUMP, ERROR, NESTED, REQUEST, attribute, split
+from ipvs_netlink import CONTROL, DONE, ERROR, NESTED, attribute, split
 from lab import Lab
-from parking import ENTRY_SET, fill
+from parking import fill
+from raw_netlink import EMPTY_FILTER, ENTRY_DEL, ENTRY_GET, ENTRY_SET, Socket, request, service_of
 from verdict import read, write
-from ynl_garbage import Socket
 
-ENTRY_GET, ENTRY_DEL = 2, 4
-SERVICE, ENTRY, FILTER, FWMARK, KEY = 1, 2, 3, 5, 1
+SERVICE, ENTRY, FWMARK, KEY = 1, 2, 5, 1
 INTERRUPTED = 0x10      # NLM_F_DUMP_INTR
 PART = 4096             # the kernel then fills a page at a time
 FEWEST = 1024           # buckets, at least
 CGROUPS, CGROUP = "/sys/fs/cgroup", "/sys/fs/cgroup/dumps"
 
 lab = Lab()
-
-
-def service(mark):
-    return attribute(SERVICE | NESTED, attribute(1, struct.pack("=H", 2)) + attribute(FWMARK, struct.pack("=I", mark)))
 
 
 class Dump:
@@ -41,8 +36,7 @@ class Dump:
         # Only one part at a time waits to be read.
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, PART)
         self.found, self.parts, self.interrupted, self.ended = [], 0, False, False
-        body = struct.pack("=BBH", ENTRY_GET, 1, 0) + (service(mark) if mark else b"")
-        self.sock.send(struct.pack("=IHHII", 16 + len(body), family.family, REQUEST | DUMP, 1, 0) + body)
+        self.sock.send(request(family, ENTRY_GET, service_of(mark) if mark else b"", dump=True))
         family.sock.close()
 
     def part(self):
@@ -129,14 +123,15 @@ def neighbours():
     fill(64 * FEWEST)
     keys = Dump(1).rest().keys(1)
     eq(len(keys), 64 * FEWEST, "the entries")
-    exchange(ENTRY_DEL, service(1) + attribute(FILTER | NESTED, b""))
+    exchange(ENTRY_DEL, service_of(1) + EMPTY_FILTER)
     wait_until(lambda: numbers(TABLE)["buckets"] == FEWEST, "the table shrinks")
     return keys[:60]
 
 
 def remember(keys):
     after = attribute(2, socket.inet_aton(lab.address("s1"))) + attribute(3, bytes(2))
-    exchange(ENTRY_SET, service(1) + b"".join(attribute(ENTRY | NESTED, attribute(KEY, one) + after) for one in keys))
+    them = b"".join(attribute(ENTRY | NESTED, attribute(KEY, one) + after) for one in keys)
+    exchange(ENTRY_SET, service_of(1) + them)
 
 
 @case

@@ -12,31 +12,15 @@ import struct
 from counted import STATS, numbers
 from harness import case, eq, ge, gt, ksft, main, run
 from injection import INJECTORS, attempt, fail_each, inject, ipvs, lab, never_fails, service
-from ipvs_netlink import ACK, DUMP, NESTED, REQUEST, attribute, split
+from ipvs_netlink import split
 from lab import key
 from parking import homes, keep, parked
+from raw_netlink import (EMPTY_FILTER, ENTRY_DEL, ENTRY_GET, ENTRY_SET, SERVICE_GET, Socket, one_entry, request,
+                         service_of)
 from ynl import MARK, Listener, client, entry, set_all
-from ynl_garbage import Socket
 
-SERVICE_GET, ENTRY_GET, ENTRY_SET, ENTRY_DEL = 1, 2, 3, 4
-WHOSE = attribute(1 | NESTED, attribute(1, struct.pack("=H", 2)) + attribute(5, struct.pack("=I", 1)))
-EMPTY_FILTER = attribute(3 | NESTED, b"")
+WHOSE = service_of(1)
 KEYS = [key(n) for n in range(20)]
-
-
-def one(destination, server=None):
-    """The attribute of an entry."""
-    def address(text):
-        return bytes(map(int, text.split(".")))
-    inside = attribute(1, address(destination))
-    if server:
-        inside += attribute(2, address(lab.address(server))) + attribute(3, struct.pack("!H", 0))
-    return attribute(2 | NESTED, inside)
-
-
-def request(sock, command, payload, dump=False):
-    body = struct.pack("=BBH", command, 1, 0) + payload
-    return struct.pack("=IHHII", 16 + len(body), sock.family, REQUEST | (DUMP if dump else ACK), 1, 0) + body
 
 
 def drain(sock):
@@ -109,7 +93,7 @@ def entries_are_shown():
         if replies is not None:
             there = [number for reply in replies for number, _ in split(reply[20:])]
             eq(there.count(2), len(KEYS), "the number of entries in a dump without an error")
-    gt(each_fault(ENTRY_GET, WHOSE + one(KEYS[0]), False, lambda: None, one_is_shown), 0)
+    gt(each_fault(ENTRY_GET, WHOSE + one_entry(KEYS[0]), False, lambda: None, one_is_shown), 0)
     each_fault(ENTRY_GET, WHOSE + EMPTY_FILTER, True, lambda: None, all_are_shown)
 
 
@@ -138,15 +122,16 @@ def entries_are_set():
         eq(len(now), len(old) + created)
         eq({one: now[one] for one in now if one in wanted},
            {one: server for one, server in wanted.items() if one in now})
-    payload = WHOSE + b"".join(one(destination, "s2") for destination in KEYS[:3]) + b"".join(
-        one(key(n), "s3") for n in range(100, 105))
+    payload = WHOSE + b"".join(one_entry(destination, "s2") for destination in KEYS[:3]) + b"".join(
+        one_entry(key(n), "s3") for n in range(100, 105))
     gt(each_fault(ENTRY_SET, payload, False, before, judge), 0)
 
 
 @case
 def entries_are_deleted():
     known()
-    for payload, gone in (WHOSE + one(KEYS[1]) + one(KEYS[2]), {KEYS[1], KEYS[2]}), (EMPTY_FILTER, set(KEYS)):
+    some = {KEYS[1], KEYS[2]}
+    for payload, gone in (WHOSE + b"".join(map(one_entry, some)), some), (EMPTY_FILTER, set(KEYS)):
         def before():
             set_all(MARK, [entry(n, "s1") for n in range(len(KEYS))])
 
@@ -221,7 +206,7 @@ def what_cannot_be_told_is_counted():
     for _ in range(10):
         for nth in itertools.count(1):
             before, destination = numbers(STATS)["inserts"], next(destinations)
-            message = request(sock, ENTRY_SET, WHOSE + one(destination, "s1"))
+            message = request(sock, ENTRY_SET, WHOSE + one_entry(destination, "s1"))
             _, left = attempt(nth, lambda: sock.converse(message))
             drain(sock.sock)
             total += numbers(STATS)["inserts"] - before

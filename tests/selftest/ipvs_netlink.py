@@ -8,6 +8,7 @@ import struct
 REQUEST, ACK, DUMP = 0x1, 0x4, 0x300
 ERROR, DONE = 2, 3
 NESTED = 0x8000
+SOL_NETLINK, ADD_MEMBERSHIP = 270, 1
 CONTROL = 16                             # GENL_ID_CTRL, which resolves the names of families
 
 # In the order of the header's enums, which begin with 1: the number of an attribute is its position.
@@ -89,14 +90,21 @@ def decode(fields, data):
 class Netlink:
     """A socket in the network namespace of the thread that makes it. `used` is the set of commands called."""
 
-    def __init__(self):
+    def __init__(self, family="IPVS"):
         self.sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, CONTROL)
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self.sock.bind((0, 0))
         self.used = set()
         self.family = CONTROL
-        reply = self.exchange(3, attribute(2, b"IPVS\0"), version=1)  # CTRL_CMD_GETFAMILY, _FAMILY_NAME
-        self.family = struct.unpack("=H", dict(split(reply[0][20:]))[1])[0]
+        reply, = self.exchange(3, attribute(2, family.encode() + b"\0"))  # CTRL_CMD_GETFAMILY, _FAMILY_NAME
+        self.about = dict(split(reply[20:]))
+        self.family = struct.unpack("=H", self.about[1])[0]  # _FAMILY_ID
+
+    def join(self):
+        """Joins the first multicast group of the family."""
+        groups = dict(split(self.about[7]))  # _MCAST_GROUPS
+        group, = struct.unpack("=I", dict(split(groups[1]))[2])  # _MCAST_GRP_ID
+        self.sock.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, group)
 
     def call(self, command, dump=False, **values):
         """Calls a command; returns the decoded answers, or raises OSError."""

@@ -12,9 +12,10 @@ from collections import Counter
 
 from harness import case, eq, gt, lacks, main, run
 from lab import VIP, VIP6, Lab, key
+from raw_netlink import Socket
 from ynl import (INET, INET6, MARK, MARK2, SPECIFICATION, YNL, NlError, answer, client, entry, in_proc,
                  refused, set_all)
-from ynl_garbage import Garbage, Socket
+from ynl_garbage import Garbage
 
 lab = Lab()
 

@@ -9,11 +9,10 @@ import struct
 from harness import SLOW, run
 from ipvs_netlink import NESTED, attribute
 from lab import KEEP, Lab, sysctl
+from raw_netlink import ENTRY_SET, Socket, service_of
 from verdict import read
 from ynl import client, name
-from ynl_garbage import Socket
 
-ENTRY_SET = 3
 LEASE = 600  # seconds for which tables are kept where a case does not wait for their end
 
 
@@ -33,13 +32,12 @@ def fill(number, first=0, mark=1, servers=4):
     """Sets `number` entries of the service of a firewall mark, for 10.0.0.0 and the addresses after it, with the
     servers s1, s2, ... in turn. (Without the kernel's client, which needs ten times as long.)"""
     sock = Socket()
-    service = attribute(1 | NESTED, attribute(1, struct.pack("=H", 2)) + attribute(5, struct.pack("=I", mark)))
     before = struct.pack("=HHHH", 4 + 24, 2 | NESTED, 8, 1)  # an entry, and its key
     after = [attribute(2, socket.inet_aton(Lab.address(f"s{n + 1}"))) + attribute(3, bytes(2)) for n in range(servers)]
     for start in range(first, first + number, 2000):
         entries = b"".join(before + struct.pack("!I", (10 << 24) + n) + after[n % servers]
                            for n in range(start, min(start + 2000, first + number)))
-        sock.exchange(ENTRY_SET, service + entries)
+        sock.exchange(ENTRY_SET, service_of(mark) + entries)
     sock.sock.close()
 
 

@@ -8,26 +8,15 @@ import struct
 
 import yaml
 
-from ipvs_netlink import ACK, CONTROL, DUMP, NESTED, REQUEST, Netlink, attribute, split
+from ipvs_netlink import ACK, DUMP, NESTED, REQUEST, attribute
 from lab import VIP, Lab, key
-from ynl import SPECIFICATION, client
+from ynl import SPECIFICATION
 
 EXTREMES = (0, 1, 2, 10, 80, 255, 1000, 2 ** 15, 2 ** 16 - 1, 2 ** 31 - 1, 2 ** 31, 2 ** 32 - 1, 2 ** 40,
             2 ** 40 + 1, 2 ** 63, 2 ** 64 - 1)
 SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 ADDRESSES = [*(key(n) for n in range(20)), *(key(n, True) for n in range(1, 5)), VIP, "0.0.0.0",
              *(Lab.address(f"s{n}") for n in range(1, 5)), "fd00:1::2", "::", "255.255.255.255"]
-
-
-class Socket(Netlink):
-    """A socket for our family."""
-
-    def __init__(self):
-        client()
-        super().__init__()
-        self.family = CONTROL
-        reply = self.exchange(3, attribute(2, b"ip_vs_lblc_rs\0"))  # CTRL_CMD_GETFAMILY, _FAMILY_NAME
-        self.family = struct.unpack("=H", dict(split(reply[0][20:]))[1])[0]
 
 
 class Garbage:
