@@ -110,7 +110,8 @@ const _: () = assert!(size_of::<Note>() <= 256, "SECURITY.md says so");
 /// group for the first time.
 #[inline(always)]
 pub(crate) fn may_be_heard() -> bool {
-    // SAFETY: The variable is a static `bool` of the module, which is set once, by a single store.
+    // SAFETY: The variable is a static `bool` of the module. Single stores set it to true, and
+    // nothing clears it.
     let joined = unsafe { (&raw const bindings::lblc_rs_nl_joined).read_volatile() };
     joined && is_heard()
 }

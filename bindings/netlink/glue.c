@@ -17,14 +17,15 @@ static const struct genl_multicast_group lblc_rs_nl_groups[] = {
 };
 
 /*
- * Whether a socket has ever joined the group. Members are not counted: ->bind() is also called
- * when a member joins again.
+ * Whether a socket has ever joined the group; if so, the group has its number. Members are not
+ * counted: ->bind() is also called when a member joins again.
  */
 bool lblc_rs_nl_joined;
 
 static int lblc_rs_nl_bind(int group)
 {
-	WRITE_ONCE(lblc_rs_nl_joined, true);
+	/* Pairs with lblc_rs_nl_has_listeners(), which uses the number. */
+	smp_store_release(&lblc_rs_nl_joined, true);
 	return 0;
 }
 
@@ -42,24 +43,27 @@ static struct genl_family lblc_rs_nl_family = {
 	.bind		= lblc_rs_nl_bind,
 };
 
-/* Whether the family, and so the number of its group, can be used. The mutex protects that use. */
-static bool lblc_rs_nl_registered;
+/*
+ * Whether the family is being unregistered, or was: then the number of the group may belong to
+ * another. The mutex is held to read this and send to the number.
+ */
+static bool lblc_rs_nl_closed;
 static DEFINE_MUTEX(lblc_rs_nl_mutex);
 
-/* The family has bit fields, and the pointer to this module. */
+/*
+ * The family has bit fields, and the pointer to this module. Sockets can use the family, and join
+ * the group, before this returns.
+ */
 int lblc_rs_nl_register(void)
 {
-	int error = genl_register_family(&lblc_rs_nl_family);
-
-	WRITE_ONCE(lblc_rs_nl_registered, !error);
-	return error;
+	return genl_register_family(&lblc_rs_nl_family);
 }
 
-/* As above. */
+/* The family has bit fields. */
 void lblc_rs_nl_unregister(void)
 {
 	mutex_lock(&lblc_rs_nl_mutex);
-	WRITE_ONCE(lblc_rs_nl_registered, false);
+	WRITE_ONCE(lblc_rs_nl_closed, true);
 	mutex_unlock(&lblc_rs_nl_mutex);
 	genl_unregister_family(&lblc_rs_nl_family);
 }
@@ -67,17 +71,21 @@ void lblc_rs_nl_unregister(void)
 /* Inline. In any network namespace: the core takes one as an argument, but does not use it. */
 bool lblc_rs_nl_has_listeners(void)
 {
-	return READ_ONCE(lblc_rs_nl_registered) &&
+	/* Pairs with lblc_rs_nl_bind(). */
+	return smp_load_acquire(&lblc_rs_nl_joined) && !READ_ONCE(lblc_rs_nl_closed) &&
 	       genl_has_listeners(&lblc_rs_nl_family, &init_net, IP_VS_LBLC_RS_NLGRP_CHANGES);
 }
 
-/* Inline. Consumes @skb. When the family is unregistered, another may get the group's number. */
+/*
+ * Inline. Consumes @skb. Only called after lblc_rs_nl_has_listeners() was true, so the group has
+ * its number.
+ */
 int lblc_rs_nl_multicast(struct net *net, struct sk_buff *skb)
 {
 	int error = -ESRCH;
 
 	mutex_lock(&lblc_rs_nl_mutex);
-	if (lblc_rs_nl_registered)
+	if (!lblc_rs_nl_closed)
 		error = genlmsg_multicast_netns(&lblc_rs_nl_family, net, skb, 0,
 						IP_VS_LBLC_RS_NLGRP_CHANGES, GFP_KERNEL);
 	else

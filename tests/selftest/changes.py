@@ -3,6 +3,7 @@
 """The multicast group `changes` of the generic netlink family: each change of an entry is sent, or counted as passed
 over."""
 
+import contextlib
 import os
 import random
 import subprocess
@@ -12,7 +13,10 @@ from collections import Counter
 
 from counted import DAY, DEFAULT_LIMIT, EXPIRATION, LIMIT, TABLE, numbers
 from harness import SLOW, case, eq, ge, gt, has, lacks, main, run, unload_all, wait_until
+from ipvs_netlink import Netlink
 from lab import VIP6, Lab, inside, key, sysctl
+from raw_netlink import ENTRY_SET, FAMILY, one_entry, service_of
+from sockopt import Ipvs
 from ynl import MARK, Listener, client, entries, entry, set_all
 
 lab = Lab()
@@ -226,6 +230,37 @@ def the_module_unloads_while_somebody_listens():
         listener.close()
         other.close()
         run("ipvsadm -C")
+
+
+def ask_until_registered():
+    """A socket for the family, as early as one can be had."""
+    end = time.monotonic() + 60 * SLOW
+    while time.monotonic() < end:
+        with contextlib.suppress(FileNotFoundError):
+            return Netlink(FAMILY)
+    raise RuntimeError("the family was not registered")
+
+
+@case
+def a_change_during_the_registration_is_told():
+    """Others can use the family before its registration returns: that tells each socket of a group of the control
+    family, here a thousand. Without the kernel's client, which needs too long."""
+    told, ipvs = [Netlink("nlctrl") for _ in range(1000)], Ipvs()
+    for one in told:
+        one.join()
+    for _ in range(5):
+        unload_all()
+        ipvs.add(1, "lblc_rs")  # loads the module
+        ipvs.add_server(1, lab.address("s1"), 0, 1000)
+        listener, sock = ask_until_registered(), Netlink(FAMILY)
+        listener.join()
+        sock.exchange(ENTRY_SET, service_of(1) + one_entry(key(1), "s1"))
+        listener.sock.settimeout(10 * SLOW)
+        gt(len(listener.sock.recv(4096)), 0, "the bytes of the change")
+        listener.sock.close()
+        ipvs.flush()
+    for one in told:
+        one.sock.close()
 
 
 main(lab)
