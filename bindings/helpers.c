@@ -124,6 +124,18 @@ int lblc_rs_notifier_from_errno(int error)
 	return notifier_from_errno(error);
 }
 
+/* Inline without CONFIG_MODULES; then no module is ever loaded, and the block is never called. */
+int lblc_rs_register_module_notifier(struct notifier_block *block)
+{
+	return register_module_notifier(block);
+}
+
+/* As above. */
+void lblc_rs_unregister_module_notifier(struct notifier_block *block)
+{
+	unregister_module_notifier(block);
+}
+
 /*
  * module_kset is not exported, but THIS_MODULE's kobject is in it. Without MODULE, no module is
  * loaded yet.

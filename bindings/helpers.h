@@ -3,6 +3,7 @@
 #ifndef LBLC_RS_HELPERS_H
 #define LBLC_RS_HELPERS_H
 
+#include <linux/notifier.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -23,6 +24,8 @@ void *lblc_rs_net_generic(const struct net *net, unsigned int id);
 bool lblc_rs_net_is_of_initial_user(const struct net *net);
 bool lblc_rs_c_has_set_expiration(struct net *net);
 int lblc_rs_notifier_from_errno(int error);
+int lblc_rs_register_module_notifier(struct notifier_block *block);
+void lblc_rs_unregister_module_notifier(struct notifier_block *block);
 bool lblc_rs_module_is_there(const char *name);
 extern bool lblc_rs_dropin;
 u64 *lblc_rs_seq_end(struct seq_file *m);

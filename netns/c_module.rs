@@ -116,7 +116,7 @@ impl Notifier {
                     })
                 };
                 // SAFETY: The block is initialised, and pinned until it is unregistered.
-                to_result(unsafe { bindings::register_module_notifier(slot) })?;
+                to_result(unsafe { bindings::lblc_rs_register_module_notifier(slot) })?;
                 crate::rcu::synchronize();
                 // SAFETY: An FFI call; `C_MODULE` is a C string.
                 let is_there =
@@ -136,6 +136,6 @@ impl Notifier {
 impl PinnedDrop for Notifier {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariants `inner` is registered.
-        unsafe { bindings::unregister_module_notifier(self.inner.get()) };
+        unsafe { bindings::lblc_rs_unregister_module_notifier(self.inner.get()) };
     }
 }

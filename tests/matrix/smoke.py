@@ -7,7 +7,7 @@
      10.0.10+N.1  10.0.10+N.2
        fd00:N::1  fd00:N::2
 
-WORDs describe the kernel: in-tree, builtin, no-ipv6 (IPVS without IPv6), no-sysctl."""
+WORDs describe the kernel: in-tree, builtin, no-ipv6 (IPVS without IPv6), no-modules, no-sysctl."""
 
 import contextlib
 import http.client
@@ -93,6 +93,9 @@ def ask(vip):
 
 
 def modules():
+    if "no-modules" in KERNEL:
+        assert not os.path.exists("/proc/modules"), "this kernel can load modules"
+        return set()
     return {line.split()[0] for line in read("/proc/modules").splitlines()}
 
 
