@@ -156,6 +156,12 @@ bool lblc_rs_module_is_there(const char *name)
 	return found;
 }
 
+/* Inline, or a macro. */
+u64 lblc_rs_div_u64(u64 dividend, u32 divisor)
+{
+	return div_u64(dividend, divisor);
+}
+
 /* A macro, or a static call. */
 void lblc_rs_cond_resched(void)
 {

@@ -3,6 +3,7 @@
 #ifndef LBLC_RS_HELPERS_H
 #define LBLC_RS_HELPERS_H
 
+#include <linux/math64.h>
 #include <linux/notifier.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -29,6 +30,7 @@ void lblc_rs_unregister_module_notifier(struct notifier_block *block);
 bool lblc_rs_module_is_there(const char *name);
 extern bool lblc_rs_dropin;
 u64 *lblc_rs_seq_end(struct seq_file *m);
+u64 lblc_rs_div_u64(u64 dividend, u32 divisor);
 void lblc_rs_cond_resched(void);
 void lblc_rs_notice(const char *message);
 void lblc_rs_notice_ratelimited(const char *message);

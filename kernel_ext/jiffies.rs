@@ -20,5 +20,19 @@ pub(crate) fn now() -> Jiffies {
 
 /// Converts jiffies to milliseconds, rounded down. Any context. C: `jiffies_to_msecs()`.
 pub(crate) fn milliseconds(jiffies: Jiffies) -> u64 {
-    (jiffies as u64).saturating_mul(1000) / HZ as u64
+    divide((jiffies as u64).saturating_mul(1000), HZ as u32)
+}
+
+/// Converts milliseconds to jiffies, rounded up, so that the result of [`milliseconds()`] is
+/// converted back to the same number of jiffies. The result is at most half of the range of
+/// jiffies: a time longer ago would seem to be in the future. Any context.
+pub(crate) fn from_milliseconds(milliseconds: u64) -> Jiffies {
+    let rounded_up = milliseconds.saturating_mul(HZ as u64).saturating_add(999);
+    divide(rounded_up, 1000).min(isize::MAX as u64 / 2) as Jiffies
+}
+
+/// Divides; with 32 bits the compiler would call a function that panics. C: `div_u64()`.
+fn divide(dividend: u64, divisor: u32) -> u64 {
+    // SAFETY: An FFI call; no caller passes zero for `divisor`.
+    unsafe { bindings::lblc_rs_div_u64(dividend, divisor) }
 }

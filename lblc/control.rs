@@ -17,7 +17,7 @@ use crate::{
         Listed,
         Service, //
     },
-    jiffies::HZ,
+    jiffies,
     netns::{
         ChangeKind,
         Controlled,
@@ -30,17 +30,8 @@ use crate::{
 use core::ops::Range;
 use kernel::{
     prelude::*,
-    sync::rcu,
-    time::Jiffies, //
+    sync::rcu, //
 };
-
-/// Converts milliseconds to jiffies, rounded up, so that the result of [`milliseconds()`] is
-/// converted back to the same number of jiffies. The result is at most half of the range of
-/// jiffies: a time longer ago would seem to be in the future.
-fn jiffies(milliseconds: u64) -> Jiffies {
-    let jiffies = milliseconds.saturating_mul(HZ as u64).div_ceil(1000);
-    jiffies.min(isize::MAX as u64 / 2) as Jiffies
-}
 
 impl Controlled for Lblc {
     const COUNTERS: usize = Counters::COUNT;
@@ -87,7 +78,7 @@ impl Controlled for Lblc {
             let Self {
                 table, counters, ..
             } = call.state();
-            let target = (server, jiffies(entry.idle));
+            let target = (server, jiffies::from_milliseconds(entry.idle));
             table.set(call, entry.key, target, keep_newer, counters)
         })?
     }
