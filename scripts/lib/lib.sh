@@ -77,6 +77,9 @@ key() {
 # is_um NAME: whether the kernel of that name is User Mode Linux.
 is_um() { [[ $1 == um || $1 == kasan ]]; }
 
+# is_cross NAME: whether the kernel of that name is for another architecture.
+is_cross() { [[ $1 == arm64 || $1 == armhf ]]; }
+
 # as_root COMMAND...: runs COMMAND as root in new mount and pid namespaces. Started by an ordinary user, it is root
 # of a user namespace that has the user's subordinate ids. With LBLC_EXEC=exec it replaces the shell, so that a
 # signal that kills the shell's process kills COMMAND and all its children.
