@@ -71,7 +71,7 @@ test-install: ## the packages on whole Debian machines: install, boot, upgrade t
 test-signed: ## a signed module on a machine with Secure Boot
 	@scripts/test-signed
 
-bench: ## the time that schedule() takes, C's and ours, in um (table and graphs in build/bench)
+bench: ## the time that schedule() takes, C's and ours, in User Mode Linux (table and graphs in build/bench)
 	@scripts/bench time
 
 bench-icount: ## the instructions that schedule() takes, in Debian's kernel

@@ -75,7 +75,7 @@ key() {
 }
 
 # is_um NAME: whether the kernel of that name is User Mode Linux.
-is_um() { [[ $1 == um || $1 == kasan ]]; }
+is_um() { [[ $1 == um || $1 == smp || $1 == kasan ]]; }
 
 # is_cross NAME: whether the kernel of that name is for another architecture.
 is_cross() { [[ $1 == arm64 || $1 == armhf ]]; }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """Measures lblc and lblc_rs in the guest's kernel, with the module lblc_bench; a JSON line a cell.
 
-    bench.py time|icount|cpus [quick] [CELLS]     CELLS: a regular expression for names of cells
+    bench.py time|atomic|icount|cpus [quick] [CELLS]     CELLS: a regular expression for names of cells
 """
 
 import json
@@ -12,7 +12,7 @@ import sys
 import time as clock
 
 import whole
-from cells import MOVES, QUICK, WHOLE, core
+from cells import ATOMIC, MOVES, QUICK, WHOLE, core
 from common import (DAY, EXPIRATION, MAX_ENTRIES, ROOMY, SEED, SYSCTL, WEIGHT, Services, Wrong, bench, fill,
                     header, interval, kept, learn, median, run, samples, settled, sysctl)
 
@@ -151,9 +151,11 @@ def lines(cell, unit):
 
 
 def main(mode, *options):
-    unit = {"time": "ns", "icount": "instructions", "cpus": None}[mode]
+    unit = {"time": "ns", "atomic": "ns", "icount": "instructions", "cpus": None}[mode]
     wanted = [option for option in options if option != "quick"] or [".*"]
-    cells = QUICK if "quick" in options else (core(unit) if unit else []) + WHOLE[mode]
+    cells = QUICK if "quick" in options else (core(unit) if unit else []) + WHOLE["time" if unit == "ns" else mode]
+    if unit == "ns":
+        cells = [cell for cell in cells if (cell.op in ATOMIC) == (mode == "atomic")]
     cells = [cell for cell in cells if re.search(wanted[0], str(cell))]
     sys.stdout.reconfigure(line_buffering=True)
     run("modprobe ip_vs_lblc && modprobe ip_vs_lblc_rs && modprobe ip_vs_rr")

@@ -180,24 +180,27 @@ def flood(cell):
 
 
 def race(cell):
-    """The rate of misses with insertion on two CPUs at once, relative to that on one."""
+    """The rate of calls on two CPUs at once, relative to that on one; of known keys beside a flood of new ones, the rate
+    of the CPU that asks for known ones."""
     if os.cpu_count() < 2:
         raise Wrong("this needs two CPUs")
+    what, number, both = cell.op.removeprefix("race-"), cells.RACES[cell.op], 1 if cell.op == "race-flood" else 2
     found = {scheduler: [] for scheduler in MARKS}
-    for number in range(cells.RACE_RUNS):
+    for turn in range(cells.RACE_RUNS):
         for scheduler in MARKS:
             Services(cell)
             fill(cell)
             took = {}
-            for cpus in ((1, 2) if number % 2 else (2, 1)):
-                bench(f"race {'C' if scheduler == 'lblc' else 'ours'} {cpus} {cells.RACE_KEYS}")
+            for cpus in ((1, 2) if turn % 2 else (2, 1)):
+                kind = "own" if what == "flood" and cpus == 1 else what
+                bench(f"race {'C' if scheduler == 'lblc' else 'ours'} {kind} {cpus} {number}")
                 took[cpus] = next(iter(samples("raw")))[0]
-            found[scheduler].append(2 * took[1] / took[2])
+            found[scheduler].append(both * took[1] / took[2])
     c, rs = (round(median(found[scheduler]), 2) for scheduler in MARKS)
     yield line(cell, "x one CPU", c, rs)
 
 
-DO = {"bytes": bytes_, "udp": udp, "flood": flood, "race": race}
+DO = {"bytes": bytes_, "udp": udp, "flood": flood, **dict.fromkeys(cells.RACES, race)}
 STRETCH = {"stretch-nothing": nothing, "stretch-teardown": teardown, "stretch-resize": resize,
            "stretch-evict": evict, "stretch-collect": collect}
 

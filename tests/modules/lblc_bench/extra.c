@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Measurements of more than one call of schedule(): how long bottom halves wait, misses on two CPUs at once, and
+ * Measurements of more than one call of schedule(): how long bottom halves wait, calls on two CPUs at once, and
  * the effect of a flood of new keys on the others. The results are in the first samples.
  */
 
@@ -50,13 +50,27 @@ void bench_probe_stop(struct bench *bench)
 struct racer {
 	struct bench *bench;
 	enum side side;
-	u32 from, number;
-	atomic_t *absent;
+	enum race race;
+	u32 cpu, from, number;
+	atomic_t *absent;	/* the threads that are not running yet */
+	atomic_t *racing;	/* those whose end is waited for */
 	ktime_t start, end;
 	struct completion done;
 };
 
-static int race(void *data)
+static u32 next_key(const struct racer *racer, u32 i)
+{
+	switch (racer->race) {
+	case RACE_ONE:
+		return 0;
+	case RACE_OWN:
+		return 2 * (i % (racer->bench->known / 2)) + racer->cpu;
+	default:
+		return racer->from + i;
+	}
+}
+
+static int run_race(void *data)
 {
 	struct racer *racer = data;
 	u32 i;
@@ -67,27 +81,33 @@ static int race(void *data)
 		cpu_relax();
 	racer->start = ktime_get();
 	for (i = 0; i < racer->number; i++) {
-		if (i % 64 == 0)
+		if (i % 64 == 0) {
+			if (racer->race == RACE_FLOOD && !atomic_read(racer->racing))
+				break;
 			cond_resched();
+		}
 		local_bh_disable();
 		rcu_read_lock();
-		bench_choose(racer->bench, racer->side, racer->from + i);
+		bench_choose(racer->bench, racer->side, next_key(racer, i));
 		rcu_read_unlock();
 		local_bh_enable();
 	}
 	racer->end = ktime_get();
+	if (racer->race != RACE_FLOOD)
+		atomic_dec(racer->racing);
 	complete(&racer->done);
 	return 0;
 }
 
 /*
- * `number` misses on each of CPUs 0 to `cpus` - 1 at once. Sample 0: the time in ns from the start of the first
- * thread to the end of the last one.
+ * `number` calls on each of CPUs 0 to `cpus` - 1 at once. RACE_FLOOD: known keys on CPU 0, and new keys on the others
+ * until it ends. Sample 0: the time in ns from the start of the first thread to the end of the last one, without those
+ * that only flood.
  */
-int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number)
+int bench_race(struct bench *bench, enum side side, enum race race, u32 cpus, u32 number)
 {
 	struct racer *racers = kcalloc(cpus, sizeof(*racers), GFP_KERNEL);
-	atomic_t absent = ATOMIC_INIT(cpus);
+	atomic_t absent = ATOMIC_INIT(cpus), racing = ATOMIC_INIT(race == RACE_FLOOD ? 1 : cpus);
 	ktime_t start = KTIME_MAX, end = 0;
 	u32 started, i;
 	int error = 0;
@@ -98,19 +118,24 @@ int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number)
 		struct racer *racer = &racers[started];
 		struct task_struct *task;
 
-		*racer = (struct racer){ bench, side, bench->used, number, &absent };
+		*racer = (struct racer){ bench, side, race, started, bench->used, number, &absent, &racing };
+		if (race == RACE_FLOOD && !started)
+			racer->race = RACE_OWN;
 		init_completion(&racer->done);
-		task = kthread_create_on_cpu(race, racer, started, "lblc_race/%u");
+		task = kthread_create_on_cpu(run_race, racer, started, "lblc_race/%u");
 		if (IS_ERR(task)) {
 			error = PTR_ERR(task);
 			break;
 		}
-		bench->used += number;
+		if (racer->race == RACE_NEW || racer->race == RACE_FLOOD)
+			bench->used += number;
 		wake_up_process(task);
 	}
 	atomic_sub(cpus - started, &absent);
 	for (i = 0; i < started; i++) {
 		wait_for_completion(&racers[i].done);
+		if (racers[i].race == RACE_FLOOD)
+			continue;
 		start = min(start, racers[i].start);
 		end = max(end, racers[i].end);
 	}

@@ -23,6 +23,12 @@ struct sample {
  */
 enum temp { HOT, LONE, COLD };
 
+/*
+ * What each CPU asks for: new keys, one known key that is the same for all CPUs, known keys of its own; or known keys on
+ * CPU 0 beside new ones on the others.
+ */
+enum race { RACE_NEW, RACE_ONE, RACE_OWN, RACE_FLOOD };
+
 typedef struct ip_vs_dest *schedule_t(struct ip_vs_service *svc, const struct sk_buff *skb,
 				      struct ip_vs_iphdr *iph);
 
@@ -57,7 +63,7 @@ int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch);
 void bench_probe_init(void);
 void bench_probe_start(void);
 void bench_probe_stop(struct bench *bench);
-int bench_race(struct bench *bench, enum side side, u32 cpus, u32 number);
+int bench_race(struct bench *bench, enum side side, enum race race, u32 cpus, u32 number);
 int bench_flood(struct bench *bench, u32 regulars, u32 number);
 
 #endif

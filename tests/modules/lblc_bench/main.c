@@ -13,7 +13,7 @@
  *   known BATCHES BATCH                               measure over the first known keys, each once
  *   misses SAMPLES BATCHES BATCH                      measure over new keys
  *   probe start|stop                                  measure the longest delay of a softirq, in ns
- *   race C|OURS CPUS N                                measure N misses on each CPU at once, in ns
+ *   race C|OURS new|one|own|flood CPUS N              measure N calls on each CPU at once, in ns
  *   flood REGULARS N                                  count regular keys that stay among N new ones
  *
  * The services are those for the firewall marks 1 (C) and 2 (ours) in the network namespace of the writer, which must
@@ -31,6 +31,9 @@
 static DEFINE_MUTEX(lock);
 static struct bench bench;
 static const char * const temps[] = { [HOT] = "hot", [LONE] = "lone", [COLD] = "cold" };
+static const char * const races[] = {
+	[RACE_NEW] = "new", [RACE_ONE] = "one", [RACE_OWN] = "own", [RACE_FLOOD] = "flood",
+};
 
 static struct ip_vs_dest *nothing(struct ip_vs_service *svc, const struct sk_buff *skb,
 				  struct ip_vs_iphdr *iph)
@@ -84,7 +87,7 @@ static void set_active(int number, u32 only)
 static int command(const char *line)
 {
 	u32 samples, batches, batch, warm, number;
-	char word[8];
+	char word[8], what[8];
 
 	if (sscanf(line, "keys %7s %u %u", word, &bench.seed, &number) == 3 && number) {
 		bench.chained = !strcmp(word, "chained");
@@ -121,8 +124,11 @@ static int command(const char *line)
 		bench_probe_stop(&bench);
 		return 0;
 	}
-	if (sscanf(line, "race %7s %u %u", word, &batches, &number) == 3)
-		return bench_race(&bench, strcmp(word, "C") ? OURS : C, batches, number);
+	if (sscanf(line, "race %7s %7s %u %u", word, what, &batches, &number) == 4) {
+		int race = match_string(races, ARRAY_SIZE(races), what);
+
+		return race < 0 ? race : bench_race(&bench, strcmp(word, "C") ? OURS : C, race, batches, number);
+	}
 	if (sscanf(line, "flood %u %u", &samples, &number) == 2 && samples)
 		return bench_flood(&bench, samples, number);
 	return -EOPNOTSUPP;
