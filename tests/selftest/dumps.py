@@ -86,6 +86,15 @@ def exchange(command, payload):
     sock.sock.close()
 
 
+def reclaimed():
+    """Lets the cgroup return what it has in advance and pages of ipvsadm's files; whether it had none. Pages that are
+    still in a list of a CPU could be reclaimed later, and leave room for buckets: that file drains these lists."""
+    before = read(f"{CGROUP}/memory.current")
+    write("/proc/sys/vm/drop_caches", "1")
+    write(f"{CGROUP}/memory.high", "0")
+    return read(f"{CGROUP}/memory.current") == before
+
+
 @contextlib.contextmanager
 def without_memory_for_buckets():
     """A service for mark 1 whose table cannot grow: it is charged to a memory cgroup that may have no more."""
@@ -95,7 +104,7 @@ def without_memory_for_buckets():
     os.mkdir(CGROUP)
     try:
         run("ipvsadm -A -f 1 -s lblc_rs", preexec_fn=lambda: write(f"{CGROUP}/cgroup.procs", "0"))
-        write(f"{CGROUP}/memory.high", "0")  # lets the cgroup return what it has in advance
+        wait_until(reclaimed, "nothing more of the cgroup can be reclaimed")
         write(f"{CGROUP}/memory.max", read(f"{CGROUP}/memory.current"))
         yield
     finally:
