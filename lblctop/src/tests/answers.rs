@@ -131,7 +131,7 @@ fn verdicts_name_the_reason_and_the_remedy() {
     let mut one = view(
         "TCP 10.0.1.100:80 hits 99 unknown 1\n",
         "TCP 10.0.1.100:80 entries 1 max 9\n",
-        IPVS,
+        &IPVS,
     );
     one.compare(Duration::from_secs(1), &[]);
     assert!(verdict::of(&one.services[0])
@@ -161,7 +161,7 @@ fn what_was_once_is_no_verdict() {
         "No new connections in 2 s. Before that there were 100."
     );
     assert_eq!(good.advice, "");
-    let first = view("FWM 1 hits 95 none 5\n", "", IPVS);
+    let first = view("FWM 1 hits 95 none 5\n", "", &IPVS);
     let verdict = verdict::of(&first.services[0]);
     assert_eq!(
         (verdict.level, verdict.answer.as_str()),

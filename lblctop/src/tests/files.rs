@@ -32,7 +32,7 @@ impl Drop for Folder {
 
 fn source(folder: &Folder) -> Source {
     Source::new(&folder.0, folder.0.join("dropin"), |_, _| {
-        Ok(virtuals(IPVS))
+        Ok(virtuals(&IPVS))
     })
 }
 
@@ -68,7 +68,7 @@ fn the_recorded_files_belong_together() {
 
 #[test]
 fn a_module_without_netlink_is_read_from_its_files() {
-    let files = [("ip_vs_lblc_rs", TABLE), ("ip_vs_lblc_rs_stats", STATS)];
+    let files = [("ip_vs_lblc_rs", *TABLE), ("ip_vs_lblc_rs_stats", *STATS)];
     let folder = Folder::new("old", &files);
     let view = source(&folder).read().unwrap();
     assert_eq!(view.services.len(), recorded().services.len());
@@ -82,7 +82,7 @@ fn a_module_without_netlink_is_read_from_its_files() {
 #[test]
 fn a_server_that_only_the_table_knows_is_removed() {
     let entries = "  198.18.0.1 10.0.11.2:0 1\n  198.18.0.2 10.0.99.2:0 1 removed\n";
-    let view = view(STATS, &format!("FWM 1 entries 2\n{entries}"), IPVS);
+    let view = view(&STATS, &format!("FWM 1 entries 2\n{entries}"), &IPVS);
     let servers = &view.services[0].servers;
     let states: Vec<_> = servers
         .iter()
@@ -230,7 +230,7 @@ fn a_second_reading_has_what_happened_since() {
     let folder = Folder::new(
         "twice",
         &[
-            ("ip_vs_lblc_rs", TABLE),
+            ("ip_vs_lblc_rs", *TABLE),
             ("ip_vs_lblc_rs_stats", "FWM 1 hits 5\n"),
         ],
     );

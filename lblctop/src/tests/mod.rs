@@ -26,12 +26,19 @@ use crate::{
 use ratatui::{buffer::Buffer, layout::Rect};
 use std::{
     net::{IpAddr, SocketAddr},
+    sync::LazyLock,
     time::Duration,
 };
 
-const TABLE: &str = include_str!("../../proc/ip_vs_lblc_rs");
-const STATS: &str = include_str!("../../proc/ip_vs_lblc_rs_stats");
-const IPVS: &str = include_str!("../../proc/ip_vs");
+static TABLE: LazyLock<&str> = LazyLock::new(|| file(include_str!("../../proc/ip_vs_lblc_rs")));
+static STATS: LazyLock<&str> =
+    LazyLock::new(|| file(include_str!("../../proc/ip_vs_lblc_rs_stats")));
+static IPVS: LazyLock<&str> = LazyLock::new(|| file(include_str!("../../proc/ip_vs")));
+
+/// A file of `/proc` as it was recorded, without the line that we added for its license.
+fn file(text: &str) -> &str {
+    text.split_once('\n').unwrap().1
+}
 
 fn view(stats: &str, table: &str, ipvs: &str) -> View {
     model::join(
@@ -88,7 +95,7 @@ fn virtuals(text: &str) -> Vec<ipvs::Service> {
 }
 
 fn recorded() -> View {
-    view(STATS, TABLE, IPVS)
+    view(&STATS, &TABLE, &IPVS)
 }
 
 /// A service whose counters grew by `grown` in a second.
@@ -99,7 +106,7 @@ fn after(table: &str, grown: &[(&str, u64)]) -> View {
             .map(|(name, by)| format!(" {name} {}", 1000 + by * u64::from(add)));
         format!("FWM 1{}\n", values.collect::<String>())
     };
-    let mut view = view(&line(true), table, IPVS);
+    let mut view = view(&line(true), table, &IPVS);
     let before = counters::parse(line(false).as_bytes()).unwrap();
     view.compare(Duration::from_secs(1), &before);
     view
