@@ -31,8 +31,10 @@ pub(crate) fn from_milliseconds(milliseconds: u64) -> Jiffies {
     divide(rounded_up, 1000).min(isize::MAX as u64 / 2) as Jiffies
 }
 
-/// Divides; with 32 bits the compiler would call a function that panics. C: `div_u64()`.
+/// Divides by `divisor`, which is not zero. For `/` on u64 a 32-bit compiler calls a function that
+/// the kernel does not export. Any context. C: `div_u64()`.
 fn divide(dividend: u64, divisor: u32) -> u64 {
-    // SAFETY: An FFI call; no caller passes zero for `divisor`.
+    // SAFETY: The only condition of `div_u64()` is that `divisor` is not zero; both callers, above,
+    // pass a constant, `HZ` and 1000.
     unsafe { bindings::lblc_rs_div_u64(dividend, divisor) }
 }

@@ -45,7 +45,8 @@ static struct genl_family lblc_rs_nl_family = {
 
 /*
  * Whether the family is being unregistered, or was: then the number of the group may belong to
- * another. The mutex is held to read this and send to the number.
+ * another family. Written and, before a message is sent to the number, read with the mutex held.
+ * lblc_rs_nl_has_listeners() reads it without, as a note too many is dropped when it is sent.
  */
 static bool lblc_rs_nl_closed;
 static DEFINE_MUTEX(lblc_rs_nl_mutex);
