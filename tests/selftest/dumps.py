@@ -87,8 +87,9 @@ def exchange(command, payload):
 
 
 def reclaimed():
-    """Lets the cgroup return what it has in advance and pages of ipvsadm's files; whether it had none. Pages that are
-    still in a list of a CPU could be reclaimed later, and leave room for buckets: that file drains these lists."""
+    """Lets the cgroup return the memory that it has in advance, and the pages of ipvsadm's files; returns whether there
+    were none. The lists of the CPUs are emptied first: pages in them can be reclaimed only later, and would then leave
+    room for buckets."""
     before = read(f"{CGROUP}/memory.current")
     write("/proc/sys/vm/drop_caches", "1")
     write(f"{CGROUP}/memory.high", "0")
