@@ -31,8 +31,8 @@ ATOMIC = ("miss", "evict", "agree", *MOVES, "udp")
 
 class Cell(namedtuple("Cell", "op n d af temp")):
     """An operation, the numbers of keys and servers, the address family, and the kind: hot, calls in succession with
-    hot caches; lone, as hot, but each call begins when the result of the last one is known; cold, with cold caches.
-    OPS describes the operations of one call."""
+    hot caches; lone, as hot, but each call begins when the result of the last one is known; cold and cold-lone, the
+    same with cold caches. OPS describes the operations of one call."""
 
     def __str__(self):
         return "-".join(filter(None, (self.op, self.temp, f"v{self.af}", f"n{self.n}", f"d{self.d}")))
@@ -72,6 +72,9 @@ def core(unit):
         cells += [Cell("hit", n, 4, af, "lone") for af in (4, 6) for n in KEYS]
         cells += [Cell("hit", n, 4, 4, "cold") for n in KEYS if n >= 1000]
         cells += [Cell("hit", 16384, 4, 6, "cold")]
+        cells += [Cell("hit", n, 4, 4, "cold-lone") for n in (1000, 16384, C_HOLDS)]
+        cells += [Cell("hit", 16384, 4, 6, "cold-lone")]
+        cells += [Cell("miss", n, 4, 4, "cold") for n in (256, 1000, 16384)]
     return cells
 
 
@@ -109,6 +112,8 @@ QUICK = [Cell("hit", n, 4, 4, "hot") for n in (1, 256, 1000, 16384, 1 << 20)] + 
 FLAT = (Cell("hit", 1 << 20, 4, 4, "hot"), Cell("hit", 1000, 4, 4, "hot"), 1.1)
 # What a server more costs a choice: the difference of these cells. The most that it may be, relative to C's.
 A_SERVER = (Cell("miss", 1000, 64, 4, "hot"), Cell("miss", 1000, 4, 4, "hot"), 1.0)
+# The most that a hit may cost with cold caches, relative to two dependent cache lines, by the number of keys.
+LINES = {16384: 1.3}
 # A choice with flag-2, and C's choice without; the most that it may be, relative to C's.
 AGREEING = (Cell("agree", 16384, 64, 4, "hot"), Cell("miss", 16384, 64, 4, "hot"), 2)
 
@@ -126,7 +131,7 @@ def target(cell, unit):
         if cell.n <= 256:
             return 0.95
         return {1000: 1.5, 16384: 5, 24576: 8}.get(cell.n)
-    if cell.temp == "cold":
+    if cell.op == "hit" and cell.temp.startswith("cold"):
         return 2.5 if cell.n == 16384 else None
     if cell.op == "miss" and (cell.n, cell.d) == (16384, 4):
         return 1.5

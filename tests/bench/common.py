@@ -11,6 +11,7 @@ COMMANDS = "/proc/lblc_bench"
 TABLE = "/proc/net/ip_vs_lblc_rs"
 SYSCTL = "/proc/sys/net/ipv4/vs/"
 MARKS = {"lblc": 1, "lblc_rs": 2}
+TWIN = 2            # what to add to a mark for the service with which misses are warmed up
 MAX_ENTRIES = "lblc_rs_max_entries"
 EXPIRATION = "lblc_expiration"
 DAY = 86400
@@ -46,7 +47,8 @@ def bench(line):
 
 
 def samples(unit):
-    """The results of the last command: lines of the time of a batch with C, ours and an empty callback."""
+    """The results of the last command: lines of the time of a batch with C, ours, an empty callback, and one that
+    reads two cache lines."""
     with open(COMMANDS) as file:
         frequency = int(file.readline())
         tick = 1e9 / frequency if unit == "ns" else 1
@@ -55,7 +57,7 @@ def samples(unit):
 
 
 class Services:
-    """A service of each scheduler, with the same servers in the same order."""
+    """A service of each scheduler, with the same servers in the same order; and for misses a twin of each."""
 
     def __init__(self, cell):
         self.schedulers = ["lblc", "lblc_rs"] if cell.c_can else ["lblc_rs"]
@@ -63,9 +65,12 @@ class Services:
         self.flags = {"agree": " -b flag-2", "hit-flag1": " -b flag-1"}.get(cell.op, "")
         self.more = f" -g -w {1 if cell.op in ('saturated', 'relief') else WEIGHT}"
         self.more += " -x 30000" if cell.op == "hit-x" else ""
+        self.marks = [(scheduler, MARKS[scheduler]) for scheduler in self.schedulers]
+        if cell.op in ("miss", "agree"):
+            self.marks += [(scheduler, mark + TWIN) for scheduler, mark in self.marks]
         bench_lines = []
-        for scheduler in self.schedulers:
-            service = f"-f {MARKS[scheduler]}{self.six}"
+        for scheduler, mark in self.marks:
+            service = f"-f {mark}{self.six}"
             bench_lines.append(f"-A {service} -s {scheduler}{self.flags}")
             bench_lines += [f"-a {service} {self.server(n)}{self.more}" for n in range(cell.d)]
         run("ipvsadm -C")
@@ -77,20 +82,20 @@ class Services:
 
     def change(self, option, n, more=""):
         """Adds (`option` is -a), edits (-e) or deletes (-d) server number `n` in each service."""
-        run(["ipvsadm", "-R"], input="".join(f"{option} -f {MARKS[name]}{self.six} {self.server(n)}{more}\n"
-                                            for name in self.schedulers))
+        run(["ipvsadm", "-R"], input="".join(f"{option} -f {mark}{self.six} {self.server(n)}{more}\n"
+                                            for _, mark in self.marks))
 
     def forget(self):
         """Empties the tables."""
-        lines = [f"-E -f {MARKS[name]}{self.six} -s {scheduler}{self.flags}"
-                 for name in self.schedulers for scheduler in ("rr", name)]
+        lines = [f"-E -f {mark}{self.six} -s {scheduler}{self.flags}"
+                 for name, mark in self.marks for scheduler in ("rr", name)]
         run(["ipvsadm", "-R"], input="\n".join(lines) + "\n")
 
 
 def header():
     """{"entries": 2, "buckets": 1024, ...} of our service."""
     with open(TABLE) as file:
-        word = file.readline().split()
+        word = next(line.split() for line in file if line.startswith(("FWM 2 ", "FWM6 2 ")))
     return dict(zip(word[2::2], map(int, word[3::2])))
 
 

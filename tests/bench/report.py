@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-from cells import AGREEING, FLAT, Cell, limit, target
+from cells import AGREEING, FLAT, LINES, Cell, limit, target
 
 UNITS = {"time": "ns", "icount": "instructions"}
 
@@ -45,6 +45,17 @@ def table(rows, unit):
         print(form.format(str(cell), number(row["c"]), number(row["rs"]), number(row["ratio"]),
                           "-" if row["lo"] is None else f"{number(row['lo'])} .. {number(row['hi'])}",
                           number(wanted), verdict(row["ratio"], row["hi"], wanted)).rstrip())
+
+
+def physical(rows):
+    """Prints what hits with cold caches cost, relative to a callback that reads two dependent cache lines."""
+    found = [(cell, row) for cell, row in rows if row.get("lines")]
+    if found:
+        print("\nours against two dependent cache lines, ns")
+    for cell, row in found:
+        ratio, most = row["rs"] / row["lines"], LINES.get(cell.n)
+        print(f"{str(cell):26}/ {row['lines']:<31}{ratio:7.3f}" + (f"  at most {most}" if most else "") +
+              ("  ABOVE TARGET" if most and ratio > most else ""))
 
 
 def others(rows):
@@ -147,6 +158,7 @@ def main(mode, folder):
     rows = [row for row in everything if row[0].temp]
     table(rows, unit)
     flatness(rows, unit)
+    physical(rows)
     others([row for row in everything if not row[0].temp])
     pictures(rows, unit, f"{folder}/{mode}")
 

@@ -2,22 +2,23 @@
 /*
  * A command is a line written to /proc/lblc_bench; it is complete, or has failed, when the write returns. Reading
  * gives the frequency of the clock, then the samples of the last command that measured: the time of the median batch
- * of a turn for C, for ours and for a callback that does nothing.
+ * of a turn for C, for ours, for a callback that does nothing and, if `cold-lone`, for one that reads two lines.
  *
  *   keys random|chained SEED N                        make N keys
  *   fill                                              insert them into both tables
  *   check                                             fail unless both have the same server for each
  *   active N                                          give each server N active connections
  *   idle NUMBER                                       give server NUMBER of the list none
- *   hits hot|lone|cold SAMPLES BATCHES BATCH WARM     measure over known keys
+ *   hits KIND SAMPLES BATCHES BATCH WARM              measure over known keys; KIND: hot, lone, cold or cold-lone
  *   known BATCHES BATCH                               measure over the first known keys, each once
- *   misses SAMPLES BATCHES BATCH                      measure over new keys
+ *   misses hot|cold SAMPLES BATCHES BATCH             measure over new keys
  *   probe start|stop                                  measure the longest delay of a softirq, in ns
  *   race C|OURS new|one|own|flood CPUS N              measure N calls on each CPU at once, in ns
  *   flood REGULARS N                                  count regular keys that stay among N new ones
  *
  * The services are those for the firewall marks 1 (C) and 2 (ours) in the network namespace of the writer, which must
- * not change services during a command.
+ * not change services during a command. New keys are measured after a warm-up with twins of these services, which have
+ * the marks 3 and 4.
  */
 
 #include <linux/module.h>
@@ -30,7 +31,8 @@
 
 static DEFINE_MUTEX(lock);
 static struct bench bench;
-static const char * const temps[] = { [HOT] = "hot", [LONE] = "lone", [COLD] = "cold" };
+static const char * const temps[] = { [HOT] = "hot", [LONE] = "lone", [COLD] = "cold",
+				      [COLD_LONE] = "cold-lone" };
 static const char * const races[] = {
 	[RACE_NEW] = "new", [RACE_ONE] = "one", [RACE_OWN] = "own", [RACE_FLOOD] = "flood",
 };
@@ -51,9 +53,11 @@ static int bind(void)
 		struct ip_vs_scheduler *scheduler = svc ? rcu_access_pointer(svc->scheduler) : NULL;
 
 		bench.svc[side] = svc;
+		bench.twin[side] = lblc_find_service(3 + side);
 		bench.schedule[side] = scheduler ? scheduler->schedule : NULL;
 	}
 	bench.schedule[NOTHING] = nothing;
+	bench.schedule[LINES] = NULL;
 	if (!bench.svc[C] && !bench.svc[OURS])
 		return -ENOENT;
 	bench.af = (bench.svc[OURS] ?: bench.svc[C])->af;
@@ -87,9 +91,9 @@ static void set_active(int number, u32 only)
 static int command(const char *line)
 {
 	u32 samples, batches, batch, warm, number;
-	char word[8], what[8];
+	char word[12], what[8];
 
-	if (sscanf(line, "keys %7s %u %u", word, &bench.seed, &number) == 3 && number) {
+	if (sscanf(line, "keys %11s %u %u", word, &bench.seed, &number) == 3 && number) {
 		bench.chained = !strcmp(word, "chained");
 		bench.known = number;
 		bench.used = number;
@@ -107,15 +111,18 @@ static int command(const char *line)
 		set_active(0, number);
 		return 0;
 	}
-	if (sscanf(line, "hits %7s %u %u %u %u", word, &samples, &batches, &batch, &warm) == 5) {
+	if (sscanf(line, "hits %11s %u %u %u %u", word, &samples, &batches, &batch, &warm) == 5) {
 		int temp = match_string(temps, ARRAY_SIZE(temps), word);
 
 		return temp < 0 ? temp : bench_hits(&bench, samples, batches, batch, warm, temp);
 	}
 	if (sscanf(line, "known %u %u", &batches, &batch) == 2)
 		return bench_known(&bench, batches, batch);
-	if (sscanf(line, "misses %u %u %u", &samples, &batches, &batch) == 3)
-		return bench_misses(&bench, samples, batches, batch);
+	if (sscanf(line, "misses %11s %u %u %u", word, &samples, &batches, &batch) == 4) {
+		int temp = match_string(temps, ARRAY_SIZE(temps), word);
+
+		return temp != HOT && temp != COLD ? -EINVAL : bench_misses(&bench, samples, batches, batch, temp);
+	}
 	if (sysfs_streq(line, "probe start")) {
 		bench_probe_start();
 		return 0;
@@ -124,7 +131,7 @@ static int command(const char *line)
 		bench_probe_stop(&bench);
 		return 0;
 	}
-	if (sscanf(line, "race %7s %7s %u %u", word, what, &batches, &number) == 4) {
+	if (sscanf(line, "race %11s %7s %u %u", word, what, &batches, &number) == 4) {
 		int race = match_string(races, ARRAY_SIZE(races), what);
 
 		return race < 0 ? race : bench_race(&bench, strcmp(word, "C") ? OURS : C, race, batches, number);

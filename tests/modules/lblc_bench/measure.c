@@ -45,6 +45,18 @@ u64 bench_frequency(void)
 	return div64_u64((now() - count) * NSEC_PER_SEC, time);
 }
 
+/* Allocates what cells with cold caches need. */
+static int prepare(struct bench *bench, enum temp temp)
+{
+	if (temp != COLD_LONE && temp != COLD)
+		return 0;
+	if (!evictor)
+		evictor = vzalloc(EVICTOR);
+	if (!evictor)
+		return -ENOMEM;
+	return temp == COLD_LONE ? bench_lines_init(bench) : 0;
+}
+
 /* Empties the caches. */
 static void evict(void)
 {
@@ -112,11 +124,10 @@ static __always_inline void ask(schedule_t *schedule, struct ip_vs_service *svc,
 	}
 }
 
-/* Calls `side` for the `number` keys of the batch; returns the time. */
-static u64 run(struct bench *bench, enum side side, u32 number, bool lone)
+/* Calls `schedule` with `svc` for the `number` keys of the batch; returns the time. */
+static u64 run(const struct bench *bench, schedule_t *schedule, struct ip_vs_service *svc, u32 number,
+	       bool lone)
 {
-	schedule_t *schedule = bench->schedule[side];
-	struct ip_vs_service *svc = bench->svc[side];
 	bool v6 = bench->af == AF_INET6;
 	u64 time;
 
@@ -155,10 +166,11 @@ static u64 take_turn(struct bench *bench, enum side side, struct order order, u3
 	if (!bench->schedule[side])
 		return 0;
 	for (i = 0; i < batches; i++) {
-		if (temp == COLD)
+		if (temp == COLD || temp == COLD_LONE)
 			evict();
 		draw(bench, &order, batch);
-		batch_time[i] = run(bench, side, batch, temp == LONE);
+		batch_time[i] = run(bench, bench->schedule[side], bench->svc[side], batch,
+				    temp == LONE || temp == COLD_LONE);
 	}
 	sort(batch_time, batches, sizeof(*batch_time), compare_times, NULL);
 	return batch_time[batches / 2];
@@ -167,8 +179,8 @@ static u64 take_turn(struct bench *bench, enum side side, struct order order, u3
 /* The turns of the sides for sample `number`; C's and ours are first alternately. */
 static enum side turn_of(u32 number, u32 place)
 {
-	if (place == NOTHING)
-		return NOTHING;
+	if (place > OURS)
+		return place;
 	return (place + number) % 2 ? OURS : C;
 }
 
@@ -180,8 +192,25 @@ static void warm_up(struct bench *bench, enum side side, struct order order, u32
 
 	for (done = 0; done < calls && ktime_before(ktime_get(), end); done += batch) {
 		draw(bench, &order, batch);
-		run(bench, side, batch, false);
+		run(bench, bench->schedule[side], bench->svc[side], batch, false);
 	}
+}
+
+/*
+ * Makes a batch of calls for new keys with the twin of the service, and one for known keys with the service itself: the
+ * table that is measured stays as it is.
+ */
+static void warm_up_misses(struct bench *bench, enum side side, struct order new, u32 batch)
+{
+	struct order known = { .known = bench->known };
+
+	if (!bench->twin[side])
+		return;
+	draw(bench, &new, batch);
+	run(bench, bench->schedule[side], bench->twin[side], batch, false);
+	prandom_seed_state(&known.random, bench->seed);
+	draw(bench, &known, batch);
+	run(bench, bench->schedule[side], bench->svc[side], batch, false);
 }
 
 /* Measures keys that are in the tables, after a warm-up, or with caches emptied before each batch. */
@@ -189,14 +218,13 @@ int bench_hits(struct bench *bench, u32 samples, u32 batches, u32 batch, u32 war
 {
 	struct order order = { .known = bench->known }, before = order;
 	u32 i, place;
+	int error;
 
 	if (samples > MAX_SAMPLES || !batches || batches > MAX_BATCHES || !batch || batch > MAX_BATCH)
 		return -EINVAL;
-	if (temp == COLD && !evictor) {
-		evictor = vzalloc(EVICTOR);
-		if (!evictor)
-			return -ENOMEM;
-	}
+	error = prepare(bench, temp);
+	if (error)
+		return error;
 	for (i = 0; i < samples; i++) {
 		prandom_seed_state(&order.random, bench->seed + 2 * i);
 		prandom_seed_state(&before.random, bench->seed + 2 * i + 1);
@@ -231,21 +259,25 @@ int bench_known(struct bench *bench, u32 batches, u32 batch)
 	return 0;
 }
 
-/* Measures new keys; afterwards both tables must have the same servers for them. */
-int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch)
+/* Measures new keys, after a warm-up; afterwards both tables must have the same servers for them. */
+int bench_misses(struct bench *bench, u32 samples, u32 batches, u32 batch, enum temp temp)
 {
 	u32 i, place;
 	int error;
 
 	if (samples > MAX_SAMPLES || !batches || batches > MAX_BATCHES || !batch || batch > MAX_BATCH)
 		return -EINVAL;
+	error = prepare(bench, temp);
+	if (error)
+		return error;
 	for (i = 0; i < samples; i++) {
 		struct order order = { .next = bench->used };
 
 		for (place = 0; place < SIDES; place++) {
 			enum side side = turn_of(i, place);
 
-			bench->sample[i].turn[side] = take_turn(bench, side, order, batches, batch, HOT);
+			warm_up_misses(bench, side, order, batch);
+			bench->sample[i].turn[side] = take_turn(bench, side, order, batches, batch, temp);
 		}
 		bench->used += batches * batch;
 		error = bench_check(bench, order.next, bench->used);
@@ -326,4 +358,5 @@ void bench_measure_exit(void)
 {
 	kfree_skb(skb);
 	vfree(evictor);
+	bench_lines_exit();
 }
