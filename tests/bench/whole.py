@@ -184,18 +184,23 @@ def race(cell):
     of the CPU that asks for known ones."""
     if os.cpu_count() < 2:
         raise Wrong("this needs two CPUs")
-    what, number, both = cell.op.removeprefix("race-"), cells.RACES[cell.op], 1 if cell.op == "race-flood" else 2
+    grown, number = cell.op == "race-grown", cells.RACES[cell.op]
+    what = "flood" if grown else cell.op.removeprefix("race-")
+    beside = what == "flood"    # one CPU asks for known keys, and the other one inserts
     found = {scheduler: [] for scheduler in MARKS}
     for turn in range(cells.RACE_RUNS):
+        # A flood lengthens the chains, so the table is not used after it.
+        order = (1, 1, 2) if beside else (1, 2) if turn % 2 else (2, 1)
         for scheduler in MARKS:
             Services(cell)
-            fill(cell)
+            fill(cell._replace(n=cells.GROWN) if grown else cell)
+            bench(f"only {cell.n}")
             took = {}
-            for cpus in ((1, 2) if turn % 2 else (2, 1)):
-                kind = "own" if what == "flood" and cpus == 1 else what
+            for cpus in order:
+                kind = "own" if beside and cpus == 1 else what
                 bench(f"race {'C' if scheduler == 'lblc' else 'ours'} {kind} {cpus} {number}")
                 took[cpus] = next(iter(samples("raw")))[0]
-            found[scheduler].append(both * took[1] / took[2])
+            found[scheduler].append((1 if beside else 2) * took[1] / took[2])
     c, rs = (round(median(found[scheduler]), 2) for scheduler in MARKS)
     yield line(cell, "x one CPU", c, rs)
 

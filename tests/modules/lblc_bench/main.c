@@ -6,6 +6,7 @@
  *
  *   keys random|chained SEED N                        make N keys
  *   fill                                              insert them into both tables
+ *   only N                                            let only the first N of them be known keys below
  *   check                                             fail unless both have the same server for each
  *   active N                                          give each server N active connections
  *   idle NUMBER                                       give server NUMBER of the list none
@@ -101,6 +102,10 @@ static int command(const char *line)
 	}
 	if (sysfs_streq(line, "fill"))
 		return bench_fill(&bench);
+	if (sscanf(line, "only %u", &number) == 1 && number && number <= bench.known) {
+		bench.known = number;
+		return 0;
+	}
 	if (sysfs_streq(line, "check"))
 		return bench_check(&bench, 0, bench.known);
 	if (sscanf(line, "active %u", &number) == 1) {
