@@ -110,7 +110,7 @@ def one_destination_is_set_shown_and_forgotten():
     eq(json.loads(said("set", key(7), "10.0.13.2:0", "--keep-newer", "--idle", "60", "--json")),
        {"created": 0, "changed": 0, "kept": 1, "failed": 0})
     eq(said("set", key(8), "10.0.13.2", "--idle", "60"), "1 created, 0 changed, 0 kept\n")
-    eq(json.loads(said("get", key(8), "-j"))[0]["idle_seconds"] // 1, 60)
+    assert 60 <= json.loads(said("get", key(8), "-j"))[0]["idle_seconds"] < 90
     eq(said("del", key(7)), "1 deleted\n")
     has(refused(2, "del", key(7), key(1)), "nothing was known of 1 of 2")
     eq(set(servers()["FWM 1"]), {key(8)})

@@ -119,9 +119,9 @@ def a_filter_chooses_in_the_kernel():
     eq(keys(removed=True), set())
     lab.ipvs(lab.server("-d", "s1"))
     eq(keys(removed=True), of_s1)
-    wait_until(lambda: not keys(MARK) - keys(MARK, **{"idle-min": 1200}), "all are idle")
+    wait_until(lambda: not keys(MARK) - keys(MARK, **{"idle-min": 5200}), "all are idle")
     lab.ask(key(5))
-    eq(keys(MARK, **{"idle-min": 1000}), {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(5))})
+    eq(keys(MARK, **{"idle-min": 5000}), {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(5))})
     set_all(MARK, [entry(6, "s2", 10_000_000), entry(7, "s2", 9_000_000)])
     eq(keys(MARK, **{"idle-max": 5_000_000}),
        {it for it in every if it[0] == "FWM 1"} - {("FWM 1", key(6)), ("FWM 1", key(7))})
@@ -263,7 +263,7 @@ def a_filter_chooses_the_entries_to_delete():
     lab.service()
     lab.service(mark=2)
     for service in (MARK, MARK2):
-        set_all(service, [entry(n, f"s{1 + n % 4}", n * 1000) for n in range(400)])
+        set_all(service, [entry(n, f"s{1 + n % 4}", n * 100_000) for n in range(400)])
 
     def left():
         return {which: len(shown) for which, shown in entries().items()}
@@ -277,7 +277,7 @@ def a_filter_chooses_the_entries_to_delete():
     eq(deleted(filter={"server-addr": lab.address("s3"), "server-port": 1}), 0)
     eq(deleted(filter={"prefix": key(256), "prefix-len": 24}), 72 + 108)
     eq(left(), {"FWM 1": 128, "FWM 2": 192})
-    eq(deleted(filter={"idle-min": 100_000}), 78 + 117)
+    eq(deleted(filter={"idle-min": 10_000_000}), 78 + 117)
     eq(deleted(service=MARK2, filter={}), 75)
     eq(left(), {"FWM 1": 50})
     lab.ipvs(lab.server("-d", "s3"))
