@@ -37,7 +37,7 @@ def calls(cell, unit, tables):
     if cell.op == "adversarial":
         samples_, batches, batch, warm = (9 if timed else 3), 4, 64, cell.n
     elif cell.temp.startswith("cold"):
-        # Many calls, where the lines of each key are of interest and not those of the service.
+        # cold-lone shows what the lines of a key cost: the more calls, the less the lines of the service count.
         samples_, batches, batch, warm = 16, 5, (256 if cell.temp == "cold-lone" else 64), 0
     else:
         batch = 256

@@ -171,10 +171,10 @@ def a_dump_says_that_a_table_got_another_key():
     def grow():
         fill(4 * others, others, mark=2)
 
-    eq(dump(lambda: None), (False, False), "nothing happens: whether it was interrupted, and got a key")
-    eq(dump(grow), (False, False), "a table grows: whether it was interrupted, and got a key")
-    eq(dump(attack), (True, True), "a table gets a key: whether it was interrupted, and got a key")
-    eq(dump(attack), (False, False), "later: whether it was interrupted, and got a key")
+    eq(dump(lambda: None), (False, False), "nothing happens: whether it was interrupted, and got another key")
+    eq(dump(grow), (False, False), "a table grows: whether it was interrupted, and got another key")
+    eq(dump(attack), (True, True), "a table gets a key: whether it was interrupted, and got another key")
+    eq(dump(attack), (False, False), "later: whether it was interrupted, and got another key")
 
 
 main(lab)
